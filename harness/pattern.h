@@ -1,0 +1,67 @@
+#ifndef SB_PATTERN_H
+#define SB_PATTERN_H
+
+#include "harness/problem.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * For each (sequence, query head, row): the ascending list of kept key blocks, as CSR.
+ * List (b, h, r) is col[row_ptr[i]] .. col[row_ptr[i + 1] - 1] with i = (b H + h) n_rows + r.
+ * Rows past a shorter sequence's last are empty.
+ */
+typedef struct sb_pattern {
+    int64_t n_batch;
+    int64_t n_heads;
+    int64_t n_rows;   /**< rows of the longest sequence */
+    int64_t block;    /**< query and key block size, tokens */
+    int64_t capacity; /**< elements that col can hold */
+    int64_t *row_ptr; /**< [B H n_rows + 1] */
+    int32_t *col;     /**< [row_ptr[B H n_rows]] */
+} sb_pattern;
+
+/** What a pattern amounts to. All counts sum over sequences and query heads. */
+typedef struct sb_pattern_stats {
+    int64_t blocks;        /**< kept blocks */
+    int64_t causal_blocks; /**< all causal blocks */
+    double pairs;          /**< attended (query, key) token pairs, causal mask applied */
+    double causal_pairs;   /**< all causal pairs */
+    double tile_pairs;     /**< pairs of whole executed tiles: blocks x block^2 */
+    double density;        /**< blocks / causal_blocks */
+    double pair_density;   /**< pairs / causal_pairs */
+} sb_pattern_stats;
+
+/** Allocate a pattern for `capacity` blocks over all heads; empty rows. */
+sb_status sb_pattern_alloc(const sb_problem *p, int64_t block, int64_t capacity, sb_pattern *pat,
+                           sb_err *err);
+
+/** Free a pattern's arrays and zero it. */
+void sb_pattern_free(sb_pattern *pat);
+
+/** Number of causal blocks of a problem over all sequences and query heads. */
+int64_t sb_causal_blocks(const sb_problem *p, int64_t block);
+
+/** Index of list (b, h, r) in row_ptr. */
+static inline int64_t sb_pattern_row(const sb_pattern *pat, int64_t b, int64_t h, int64_t r)
+{
+    return (b * pat->n_heads + h) * pat->n_rows + r;
+}
+
+/** Fill with every causal block. Needs capacity for all of them. */
+void sb_pattern_fill_causal(const sb_problem *p, sb_pattern *pat);
+
+/** Check: lists causal, ascending, unique, diagonal block kept, no empty valid row. SB_INTERNAL
+ *  with the first offending list. */
+sb_status sb_pattern_check(const sb_problem *p, const sb_pattern *pat, sb_err *err);
+
+sb_pattern_stats sb_pattern_measure(const sb_problem *p, const sb_pattern *pat);
+
+/** 64-bit FNV-1a hash over the block size, row_ptr and col as little-endian integers. */
+uint64_t sb_pattern_hash(const sb_pattern *pat);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
