@@ -1,0 +1,40 @@
+#ifndef SB_CPU_ATTEND_H
+#define SB_CPU_ATTEND_H
+
+#include "harness/pattern.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * One CPU attention kernel. The table sb_cpu_kernels() lists them best first.
+ *
+ * attend: exact softmax(scale q k^T) v over the kept blocks of `pat`, token-level causal mask on
+ * the diagonal block; pat == NULL means every causal block. Online softmax with float32
+ * accumulation; O rounded to problem.dtype, LSE float32. The result does not depend on n_threads.
+ * Allocates nothing: `scratch` holds scratch_bytes(p, block, n_threads) bytes, aligned to 64. block
+ * is pat->block, or any tile size for dense.
+ */
+typedef struct sb_attend_kernel {
+    const char *name; /**< recorded in results: "portable-avx512" */
+    const char *isa;  /**< "x86-64", "avx2", "avx512", ... */
+    bool (*available)(void);
+    size_t (*scratch_bytes)(const sb_problem *p, int64_t block, int n_threads);
+    void (*attend)(const sb_problem *p, const sb_inputs *in, const sb_pattern *pat, int64_t block,
+                   const sb_outputs *out, void *scratch, int n_threads);
+} sb_attend_kernel;
+
+enum { SB_DENSE_TILE = 64 }; /**< tile size with which dense attention runs here */
+
+/** All kernels of this build, best first. */
+const sb_attend_kernel *const *sb_cpu_kernels(int *n);
+
+/** The best kernel that this machine can run, STEMBENCH_ISA_MAX permitting ("x86-64", "avx2",
+ *  "avx512"). Never NULL: the portable kernel runs anywhere. */
+const sb_attend_kernel *sb_cpu_kernel_best(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,404 @@
+/* Attention in plain C with vector extensions, built once for each instruction set (SB_ISA names
+ * it). The lanes of a vector are queries: a strip of up to STRIP queries keeps Q^T and O^T, takes
+ * S^T = K Q^T tile by tile, and every softmax step is lane-wise, without horizontal reductions. */
+
+#include "methods/kernels/cpu/attend.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifndef SB_ISA
+#define SB_ISA generic
+#endif
+
+/* LANES floats to a vector; VECTORS x ROWS accumulators must fit the register file. */
+#if defined(__AVX512F__)
+enum { LANES = 16, VECTORS = 4, ROWS = 6 };
+#define ISA_NAME "avx512"
+#elif defined(__AVX2__)
+enum { LANES = 8, VECTORS = 2, ROWS = 6 };
+#define ISA_NAME "avx2"
+#else
+enum { LANES = 4, VECTORS = 2, ROWS = 4 };
+#if defined(__x86_64__)
+#define ISA_NAME "x86-64"
+#else
+#define ISA_NAME "generic"
+#endif
+#endif
+
+enum { STRIP = LANES * VECTORS, KEY_TILE = 64, ALIGN_FLOATS = 16 };
+
+typedef float vf __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t vi __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+static inline vf max_of(vf a, vf b)
+{
+#if defined(__AVX512F__)
+    return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(a, b);
+#elif defined(__x86_64__)
+    return _mm_max_ps(a, b);
+#else
+    vi greater = a > b;
+    return (vf)(((vi)a & greater) | ((vi)b & ~greater));
+#endif
+}
+
+/* 2^(gain y) for gain y <= 0, within 2 ulp (and the rounding of gain y itself where there is no
+ * FMA); 0 below 2^-125. `floor` is -125 / gain. The polynomial is the minimax fit on [-1/2, 1/2],
+ * relative error 3e-9. */
+static inline vf power_of_two(vf y, float gain, float floor)
+{
+    const float magic = 0x1.8p23f; /* adding it rounds to an integer, held in the low bits */
+    vf z = {0}, clamped = max_of(y, z + floor);
+    vf rounded = clamped * gain + magic;
+    vf f = clamped * gain - (rounded - magic);
+    vf p = z + 0x1.470b4ap-13f;
+    p = p * f + 0x1.5f7276p-10f;
+    p = p * f + 0x1.3b270ep-7f;
+    p = p * f + 0x1.c6ae72p-5f;
+    p = p * f + 0x1.ebfbe2p-3f;
+    p = p * f + 0x1.62e432p-1f;
+    p = p * f + 1.0f;
+    return (vf)(((vi)p + ((vi)rounded << 23)) & (y >= z + floor));
+}
+
+/* c[r][v] = keep[v] c[r][v] + sum_k a[r a_row + k a_step] b[k][v] for n_rows x n_vec vectors; keep
+ * NULL overwrites c. The sum starts from zero, not from c: partial sums of a tile stay accurate. */
+static inline __attribute__((always_inline)) void multiply_rows(const float *a, int64_t a_row,
+                                                                int64_t a_step, const vf *b,
+                                                                int64_t n_k, const vf *keep, vf *c,
+                                                                int n_vec, int n_rows)
+{
+    vf sum[ROWS][VECTORS];
+    for (int r = 0; r < n_rows; r++)
+        for (int v = 0; v < n_vec; v++)
+            sum[r][v] = (vf){0};
+    for (int64_t k = 0; k < n_k; k++)
+        for (int r = 0; r < n_rows; r++)
+            for (int v = 0; v < n_vec; v++)
+                sum[r][v] += a[r * a_row + k * a_step] * b[k * n_vec + v];
+    for (int r = 0; r < n_rows; r++)
+        for (int v = 0; v < n_vec; v++)
+            c[r * n_vec + v] = keep ? c[r * n_vec + v] * keep[v] + sum[r][v] : sum[r][v];
+}
+
+static inline __attribute__((always_inline)) void multiply_wide(const float *a, int64_t a_row,
+                                                                int64_t a_step, int64_t n,
+                                                                const vf *b, int64_t n_k,
+                                                                const vf *keep, vf *c, int n_vec)
+{
+    int64_t r = 0;
+    for (; r + ROWS <= n; r += ROWS)
+        multiply_rows(a + r * a_row, a_row, a_step, b, n_k, keep, c + r * n_vec, n_vec, ROWS);
+    if (ROWS > 4 && r + 4 <= n) {
+        multiply_rows(a + r * a_row, a_row, a_step, b, n_k, keep, c + r * n_vec, n_vec, 4);
+        r += 4;
+    }
+    if (r + 2 <= n) {
+        multiply_rows(a + r * a_row, a_row, a_step, b, n_k, keep, c + r * n_vec, n_vec, 2);
+        r += 2;
+    }
+    if (r < n)
+        multiply_rows(a + r * a_row, a_row, a_step, b, n_k, keep, c + r * n_vec, n_vec, 1);
+}
+
+/* multiply_rows for any number n of rows. */
+static void multiply(const float *a, int64_t a_row, int64_t a_step, int64_t n, const vf *b,
+                     int64_t n_k, const vf *keep, vf *c, int n_vec)
+{
+    if (n_vec == 1)
+        multiply_wide(a, a_row, a_step, n, b, n_k, keep, c, 1);
+    else if (n_vec == 2)
+        multiply_wide(a, a_row, a_step, n, b, n_k, keep, c, 2);
+#if defined(__AVX512F__)
+    else if (n_vec == 3)
+        multiply_wide(a, a_row, a_step, n, b, n_k, keep, c, 3);
+    else
+        multiply_wide(a, a_row, a_step, n, b, n_k, keep, c, 4);
+#endif
+}
+
+/* Hide from each lane the keys after its query: lane 0 sees the first `visible` keys, lane i the
+ * first visible + i. */
+static void mask_keys(vf *s, int64_t n_keys, int n_vec, int64_t visible)
+{
+    vi lane;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = i;
+    for (int64_t j = visible > 0 ? visible : 0; j < n_keys; j++)
+        for (int v = 0; v < n_vec; v++) {
+            vi hidden = lane + (int32_t)(v * LANES) < (vi){0} + (int32_t)(j - visible + 1);
+            vf minus_inf = (vf){0} - INFINITY;
+            vf *x = &s[j * n_vec + v];
+            *x = (vf)(((vi)*x & ~hidden) | ((vi)minus_inf & hidden));
+        }
+}
+
+/* Turn scores into exponentials under the new running maximum, and update maximum and sum. */
+static void softmax_tile(vf *s, int64_t n_keys, int n_vec, float gain, vf *max, vf *sum, vf *keep)
+{
+    const float floor = -125.0f / gain;
+    for (int v = 0; v < n_vec; v++) {
+        vf top = max[v], total = {0};
+        for (int64_t j = 0; j < n_keys; j++)
+            top = max_of(top, s[j * n_vec + v]);
+        for (int64_t j = 0; j < n_keys; j++) {
+            vf p = power_of_two(s[j * n_vec + v] - top, gain, floor);
+            s[j * n_vec + v] = p;
+            total += p;
+        }
+        keep[v] = power_of_two(max[v] - top, gain, floor);
+        sum[v] = sum[v] * keep[v] + total;
+        max[v] = top;
+    }
+}
+
+/* ---- conversion ------------------------------------------------------------------------- */
+
+static void widen(sb_dtype dtype, const void *src, float *dst, int64_t n)
+{
+    int64_t i = 0;
+    const uint16_t *half = src;
+    if (dtype == SB_BF16) {
+        for (; i < n; i++) {
+            uint32_t bits = (uint32_t)half[i] << 16;
+            memcpy(dst + i, &bits, sizeof bits);
+        }
+        return;
+    }
+#if defined(__F16C__)
+    if (dtype == SB_F16)
+        for (; i + 8 <= n; i += 8)
+            _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128(
+                                          (const __m128i *)(const void *)(half + i))));
+#endif
+    sb_to_f32(dtype, (const char *)src + i * (int64_t)sb_dtype_bytes(dtype), dst + i, n - i);
+}
+
+/* n elements from element `at` of an input tensor as float32: in place where they are. */
+static const float *as_f32(sb_dtype dtype, const void *tensor, int64_t at, int64_t n, float *buffer)
+{
+    if (dtype == SB_F32)
+        return (const float *)tensor + at;
+    widen(dtype, (const uint16_t *)tensor + at, buffer, n);
+    return buffer;
+}
+
+/* ---- one thread's memory ---------------------------------------------------------------- */
+
+typedef struct strip {
+    vf *q, *o;        /* [D][n_vec], [Dv][n_vec] */
+    vf *max, *sum;    /* [n_vec] */
+    int64_t position; /* of lane 0 */
+    int64_t n_queries;
+    int n_vec;
+} strip;
+
+typedef struct workspace {
+    float *k, *v, *row; /* [KEY_TILE][D], [KEY_TILE][Dv], [max(D, Dv)] */
+    vf *s, *keep;       /* [KEY_TILE][VECTORS], [VECTORS] */
+    float *strips;
+} workspace;
+
+static int64_t aligned(int64_t n_floats)
+{
+    return sb_ceil_div(n_floats, ALIGN_FLOATS) * ALIGN_FLOATS;
+}
+
+static int64_t strip_floats(const sb_problem *p)
+{
+    return aligned((p->dim + p->dim_v + 2) * STRIP);
+}
+
+/* Lay a thread's workspace out from `base` (NULL to measure only); returns its length. */
+static int64_t lay_out(const sb_problem *p, int64_t block, float *base, workspace *w)
+{
+    int64_t rows = block < p->q_len ? block : p->q_len;
+    int64_t wide = p->dim > p->dim_v ? p->dim : p->dim_v;
+    int64_t k = 0, v = k + aligned(KEY_TILE * p->dim), row = v + aligned(KEY_TILE * p->dim_v);
+    int64_t s = row + aligned(wide), keep = s + KEY_TILE * STRIP, strips = keep + aligned(STRIP);
+    if (base)
+        *w = (workspace){base + k,
+                         base + v,
+                         base + row,
+                         (vf *)(void *)(base + s),
+                         (vf *)(void *)(base + keep),
+                         base + strips};
+    return strips + sb_ceil_div(rows, STRIP) * strip_floats(p);
+}
+
+static strip strip_at(const sb_problem *p, const workspace *w, int64_t i, int64_t position,
+                      int64_t n_queries)
+{
+    float *base = w->strips + i * strip_floats(p);
+    int64_t left = n_queries - i * STRIP;
+    strip x = {.position = position + i * STRIP, .n_queries = left < STRIP ? left : STRIP};
+    x.n_vec = (int)sb_ceil_div(x.n_queries, LANES);
+    x.q = (vf *)(void *)base;
+    x.o = x.q + p->dim * x.n_vec;
+    x.max = x.o + p->dim_v * x.n_vec;
+    x.sum = x.max + x.n_vec;
+    return x;
+}
+
+/* ---- one unit: the queries of one row of one head ---------------------------------------- */
+
+typedef struct unit {
+    const sb_problem *p;
+    const sb_inputs *in;
+    const sb_outputs *out;
+    int64_t q_at;     /* row of the first query in q, o and lse */
+    int64_t kv_at;    /* row of key 0 in k and v */
+    int64_t position; /* of the first query */
+    int64_t n_queries;
+} unit;
+
+static void start_strip(const unit *u, workspace *w, const strip *x, int64_t first)
+{
+    const sb_problem *p = u->p;
+    float *q_ci = (float *)(void *)x->q;
+    int64_t width = (int64_t)x->n_vec * LANES;
+    memset(q_ci, 0, (size_t)((p->dim + p->dim_v) * width) * sizeof *q_ci);
+    for (int64_t i = 0; i < x->n_queries; i++) {
+        const float *q_c =
+            as_f32(p->dtype, u->in->q, (u->q_at + first + i) * p->dim, p->dim, w->row);
+        for (int64_t c = 0; c < p->dim; c++)
+            q_ci[c * width + i] = q_c[c];
+    }
+    for (int v = 0; v < x->n_vec; v++) {
+        x->max[v] = (vf){0} - INFINITY;
+        x->sum[v] = (vf){0};
+    }
+}
+
+static void attend_tile(const unit *u, workspace *w, int64_t key, int64_t n_keys)
+{
+    const sb_problem *p = u->p;
+    int64_t at = u->kv_at + key;
+    const float *k = as_f32(p->dtype, u->in->k, at * p->dim, n_keys * p->dim, w->k);
+    const float *v = as_f32(p->dtype, u->in->v, at * p->dim_v, n_keys * p->dim_v, w->v);
+    float gain = (float)(p->scale * 1.4426950408889634);
+    for (int64_t i = 0; i * STRIP < u->n_queries; i++) {
+        strip x = strip_at(p, w, i, u->position, u->n_queries);
+        int64_t seen = x.position + x.n_queries - key, visible = x.position - key + 1;
+        int64_t n = seen < n_keys ? seen : n_keys;
+        if (n <= 0)
+            continue;
+        multiply(k, p->dim, 1, n, x.q, p->dim, NULL, w->s, x.n_vec);
+        if (visible < n)
+            mask_keys(w->s, n, x.n_vec, visible);
+        softmax_tile(w->s, n, x.n_vec, gain, x.max, x.sum, w->keep);
+        multiply(v, 1, p->dim_v, p->dim_v, w->s, n, w->keep, x.o, x.n_vec);
+    }
+}
+
+static void finish_strip(const unit *u, workspace *w, const strip *x, int64_t first)
+{
+    const sb_problem *p = u->p;
+    const float *o_ci = (const float *)(const void *)x->o;
+    int64_t width = (int64_t)x->n_vec * LANES;
+    for (int64_t i = 0; i < x->n_queries; i++) {
+        float sum = x->sum[i / LANES][i % LANES], max = x->max[i / LANES][i % LANES];
+        int64_t at = u->q_at + first + i;
+        for (int64_t c = 0; c < p->dim_v; c++)
+            w->row[c] = o_ci[c * width + i] / sum;
+        sb_from_f32(p->dtype, w->row,
+                    (char *)u->out->o + at * p->dim_v * (int64_t)sb_dtype_bytes(p->dtype),
+                    p->dim_v);
+        u->out->lse[at] = (float)(max * p->scale + log((double)sum));
+    }
+}
+
+static void attend_row(const unit *u, workspace *w, const int32_t *kept, int64_t n_kept,
+                       int64_t block)
+{
+    int64_t end = u->position + u->n_queries;
+    for (int64_t i = 0; i * STRIP < u->n_queries; i++) {
+        strip x = strip_at(u->p, w, i, u->position, u->n_queries);
+        start_strip(u, w, &x, i * STRIP);
+    }
+    for (int64_t n = 0; n < n_kept; n++) {
+        int64_t from = (kept ? kept[n] : n) * block, to = from + block < end ? from + block : end;
+        for (int64_t key = from; key < to; key += KEY_TILE)
+            attend_tile(u, w, key, to - key < KEY_TILE ? to - key : KEY_TILE);
+    }
+    for (int64_t i = 0; i * STRIP < u->n_queries; i++) {
+        strip x = strip_at(u->p, w, i, u->position, u->n_queries);
+        finish_strip(u, w, &x, i * STRIP);
+    }
+}
+
+/* Row `row` of head `h` of sequence `b`; nothing where the sequence has no such row. */
+static void attend_unit(const sb_problem *p, const sb_inputs *in, const sb_pattern *pat,
+                        int64_t block, const sb_outputs *out, workspace *w, int64_t b, int64_t row,
+                        int64_t h)
+{
+    if (row >= sb_n_rows(p, b, block))
+        return;
+    int64_t t0, t1, kv_head = h / (p->n_heads / p->n_kv_heads);
+    sb_row_span(p, b, block, row, &t0, &t1);
+    unit u = {.p = p, .in = in, .out = out};
+    u.q_at = (b * p->n_heads + h) * p->q_len + t0;
+    u.kv_at = (b * p->n_kv_heads + kv_head) * p->kv_len;
+    u.position = sb_kv_len(p, b) - sb_q_len(p, b) + t0;
+    u.n_queries = t1 - t0;
+    if (!pat) {
+        attend_row(&u, w, NULL, sb_first_block(p, b, block) + row + 1, block);
+        return;
+    }
+    int64_t list = sb_pattern_row(pat, b, h, row), from = pat->row_ptr[list];
+    attend_row(&u, w, pat->col + from, pat->row_ptr[list + 1] - from, block);
+}
+
+/* ---- the kernel -------------------------------------------------------------------------- */
+
+static bool available(void)
+{
+#if defined(__AVX512F__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("fma");
+#elif defined(__AVX2__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return true;
+#endif
+}
+
+static size_t scratch_bytes(const sb_problem *p, int64_t block, int n_threads)
+{
+    return (size_t)lay_out(p, block, NULL, NULL) * (size_t)n_threads * sizeof(float);
+}
+
+static void attend(const sb_problem *p, const sb_inputs *in, const sb_pattern *pat, int64_t block,
+                   const sb_outputs *out, void *scratch, int n_threads)
+{
+    int64_t n_rows = sb_max_rows(p, block), per_row = p->n_batch * p->n_heads;
+    int64_t floats = lay_out(p, block, NULL, NULL);
+#pragma omp parallel num_threads(n_threads)
+    {
+        workspace w;
+        (void)lay_out(p, block, (float *)scratch + omp_get_thread_num() * floats, &w);
+        /* Long rows first: the short ones then fill the threads' last moments. */
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < n_rows * per_row; i++)
+            attend_unit(p, in, pat, block, out, &w, i % per_row / p->n_heads,
+                        n_rows - 1 - i / per_row, i % p->n_heads);
+    }
+}
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
+extern const sb_attend_kernel JOIN(sb_cpu_portable_, SB_ISA);
+const sb_attend_kernel JOIN(sb_cpu_portable_, SB_ISA) = {
+    "portable-" ISA_NAME, ISA_NAME, available, scratch_bytes, attend,
+};

@@ -1,0 +1,34 @@
+#include "methods/kernels/cpu/attend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+extern const sb_attend_kernel sb_cpu_portable_avx512, sb_cpu_portable_avx2, sb_cpu_portable_x86_64;
+static const sb_attend_kernel *const kernels[] = {&sb_cpu_portable_avx512, &sb_cpu_portable_avx2,
+                                                  &sb_cpu_portable_x86_64};
+#else
+extern const sb_attend_kernel sb_cpu_portable_generic;
+static const sb_attend_kernel *const kernels[] = {&sb_cpu_portable_generic};
+#endif
+
+enum { N_KERNELS = sizeof kernels / sizeof kernels[0] };
+
+const sb_attend_kernel *const *sb_cpu_kernels(int *n)
+{
+    *n = N_KERNELS;
+    return kernels;
+}
+
+const sb_attend_kernel *sb_cpu_kernel_best(void)
+{
+    const char *max = getenv("STEMBENCH_ISA_MAX");
+    int from = 0;
+    /* The table descends, so the limit is where to start; an unknown name allows the last only. */
+    while (max && from < N_KERNELS - 1 && strcmp(kernels[from]->isa, max) != 0)
+        from++;
+    for (int i = from; i < N_KERNELS - 1; i++)
+        if (kernels[i]->available())
+            return kernels[i];
+    return kernels[N_KERNELS - 1];
+}

@@ -1,0 +1,39 @@
+#ifndef SB_CPU_SCORE_H
+#define SB_CPU_SCORE_H
+
+#include "harness/problem.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Selection arithmetic. Everything here is float32 in one fixed order (16 lanes, then a tree),
+ * without fused multiply-add, so every instruction set selects the same blocks, bit for bit. */
+
+enum { SB_LANES = 16 };
+
+/** Round up to a whole number of lanes. */
+static inline int64_t sb_pad_lanes(int64_t n)
+{
+    return sb_ceil_div(n, SB_LANES) * SB_LANES;
+}
+
+/**
+ * Sum tokens by their residue: sum[g] = sum of x[t] over t = 0..n-1 with (first + t) % n_groups ==
+ * g, in ascending t. x [n, dim] of dtype; sum [n_groups, sb_pad_lanes(dim)] float32, pads zero;
+ * with `reversed`, group g is stored at n_groups - 1 - g. line [dim] is scratch.
+ */
+void sb_group_sums(sb_dtype dtype, const void *x, int64_t n, int64_t dim, int64_t first,
+                   int64_t n_groups, bool reversed, float *line, float *sum);
+
+/** out[j] = gain * <a, b[j]> for j = 0..n-1; a [length], b [n, length], length a multiple of 16. */
+void sb_score_row(const float *a, const float *b, int64_t n, int64_t length, float gain,
+                  float *out);
+
+/** norm[t] = ||x[t]||_2 for x [n, dim] of dtype; line [sb_pad_lanes(dim)] is scratch. */
+void sb_row_norms(sb_dtype dtype, const void *x, int64_t n, int64_t dim, float *line, float *norm);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
