@@ -1,0 +1,170 @@
+#include "harness/results.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/mem.h"
+#include "harness/results_store.h"
+
+const char *const sb_series_names[SB_N_SERIES] = {
+    [SB_SERIES_SELECT_MS] = "select_ms",     [SB_SERIES_ATTEND_MS] = "attend_ms",
+    [SB_SERIES_TOTAL_MS] = "total_ms",       [SB_SERIES_DENSE_MS] = "dense_ms",
+    [SB_SERIES_HEAD_REL_L2] = "head_rel_l2", [SB_SERIES_HEAD_MASS_RECALL] = "head_mass_recall",
+    [SB_SERIES_POS_REL_L2] = "pos_rel_l2",   [SB_SERIES_POS_MASS_RECALL] = "pos_mass_recall",
+    [SB_SERIES_BUDGET] = "budget",           [SB_SERIES_PATTERN_MAP] = "pattern_map",
+};
+
+const sb_column sb_columns[] = {
+#define SB_COLUMN(kind, name) {#name, SB_KIND_##kind, offsetof(sb_record, name)},
+#include "harness/results.def"
+#undef SB_COLUMN
+};
+const int sb_n_columns = (int)(sizeof sb_columns / sizeof sb_columns[0]);
+
+void sb_record_init(sb_record *r)
+{
+    memset(r, 0, sizeof *r);
+    for (int i = 0; i < sb_n_columns; i++)
+        if (sb_columns[i].kind == SB_KIND_REAL)
+            *(double *)sb_column_at(&sb_columns[i], r) = NAN;
+    for (int i = 0; i < SB_N_SERIES; i++)
+        r->series[i].name = sb_series_names[i];
+}
+
+void sb_record_free(sb_record *r)
+{
+    for (int i = 0; i < sb_n_columns; i++)
+        if (sb_columns[i].kind == SB_KIND_TEXT)
+            sb_free(*(char **)sb_column_at(&sb_columns[i], r));
+    for (int i = 0; i < SB_N_SERIES; i++)
+        sb_free(r->series[i].data);
+    sb_free(r->config);
+    sb_free(r->provenance);
+    sb_record_init(r);
+}
+
+sb_status sb_record_set(char **field, const char *text, sb_err *err)
+{
+    char *copy = NULL;
+    if (text && !(copy = sb_strdup(text)))
+        return sb_no_memory(err, "a record's text");
+    sb_free(*field);
+    *field = copy;
+    return SB_OK;
+}
+
+sb_status sb_record_series(sb_record *r, enum sb_series_id id, const double *data, int64_t n,
+                           sb_err *err)
+{
+    double *copy = sb_alloc_uninit(n, sizeof *copy);
+    if (!copy)
+        return sb_no_memory(err, sb_series_names[id]);
+    if (n > 0)
+        memcpy(copy, data, (size_t)n * sizeof *copy);
+    sb_free(r->series[id].data);
+    r->series[id].data = copy;
+    r->series[id].n = n;
+    return SB_OK;
+}
+
+/* Room for one more element of a list that doubles. */
+static sb_status grow(void **items, int64_t n, int64_t *capacity, size_t bytes, sb_err *err)
+{
+    if (n < *capacity)
+        return SB_OK;
+    int64_t room = *capacity > 0 ? 2 * *capacity : 64;
+    void *grown = sb_realloc(*items, room, bytes);
+    if (!grown)
+        return sb_no_memory(err, "the records");
+    *items = grown;
+    *capacity = room;
+    return SB_OK;
+}
+
+sb_status sb_record_push(sb_record_list *list, sb_record **r, sb_err *err)
+{
+    void *items = list->items;
+    sb_status st = grow(&items, list->n, &list->capacity, sizeof *list->items, err);
+    list->items = items;
+    if (st != SB_OK)
+        return st;
+    *r = &list->items[list->n++];
+    sb_record_init(*r);
+    return SB_OK;
+}
+
+/* Index of the first key that is not below `key`. */
+static int64_t lower_bound(const sb_key_set *set, uint64_t key)
+{
+    int64_t lo = 0, hi = set->n;
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo) / 2;
+        if (set->keys[mid] < key)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+bool sb_key_has(const sb_key_set *set, uint64_t key)
+{
+    int64_t i = lower_bound(set, key);
+    return i < set->n && set->keys[i] == key;
+}
+
+sb_status sb_key_add(sb_key_set *set, uint64_t key, sb_err *err)
+{
+    int64_t i = lower_bound(set, key);
+    if (i < set->n && set->keys[i] == key)
+        return SB_OK;
+    void *keys = set->keys;
+    sb_status st = grow(&keys, set->n, &set->capacity, sizeof *set->keys, err);
+    set->keys = keys;
+    if (st != SB_OK)
+        return st;
+    memmove(&set->keys[i + 1], &set->keys[i], (size_t)(set->n - i) * sizeof *set->keys);
+    set->keys[i] = key;
+    set->n++;
+    return SB_OK;
+}
+
+static int by_cell(const void *a, const void *b)
+{
+    const sb_record *x = a, *y = b;
+    if (x->cell != y->cell)
+        return x->cell < y->cell ? -1 : 1;
+    return x->key < y->key ? -1 : x->key > y->key;
+}
+
+void sb_records_sort(sb_record *records, int64_t n)
+{
+    if (n > 1)
+        qsort(records, (size_t)n, sizeof *records, by_cell);
+}
+
+sb_status sb_results_read(const char *path, sb_record **records, int64_t *n, sb_err *err)
+{
+    sb_record_list list = {0};
+    int64_t n_cells = 0;
+    *records = NULL;
+    *n = 0;
+    sb_status st = sb_run_load(path, true, &list, &n_cells, err);
+    if (st != SB_OK) {
+        sb_records_free(list.items, list.n);
+        return st;
+    }
+    sb_records_sort(list.items, list.n);
+    *records = list.items;
+    *n = list.n;
+    return SB_OK;
+}
+
+void sb_records_free(sb_record *records, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        sb_record_free(&records[i]);
+    sb_free(records);
+}
