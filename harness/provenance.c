@@ -1,0 +1,101 @@
+#include "harness/provenance.h"
+
+#include <hdf5.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+#include <yaml.h>
+
+#include "harness/mem.h"
+#include "sb_version.h"
+
+#if defined(__clang__)
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+const char *sb_version(void)
+{
+    return SB_VERSION " (commit " SB_COMMIT ")";
+}
+
+int sb_cores(void)
+{
+    cpu_set_t allowed;
+    return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+}
+
+/* The value of the first "key : value" line of a /proc file, or "unknown". */
+static void proc_field(const char *path, const char *key, char *value, size_t bytes)
+{
+    char line[256];
+    FILE *file = fopen(path, "r");
+    (void)snprintf(value, bytes, "unknown");
+    while (file && fgets(line, sizeof line, file)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, key, strlen(key)) != 0 || !colon)
+            continue;
+        colon += 1 + strspn(colon + 1, " \t");
+        (void)snprintf(value, bytes, "%.*s", (int)strcspn(colon, "\n"), colon);
+        break;
+    }
+    if (file)
+        (void)fclose(file);
+}
+
+char *sb_provenance(const char *kernel, int n_threads, int pinned)
+{
+    unsigned h5[3] = {0};
+    int yaml[3] = {0};
+    char cpu[128], memory[64], utc[32];
+    struct utsname os = {0};
+    time_t now = time(NULL);
+    struct tm tm;
+    (void)H5get_libversion(&h5[0], &h5[1], &h5[2]);
+    yaml_get_version(&yaml[0], &yaml[1], &yaml[2]);
+    proc_field("/proc/cpuinfo", "model name", cpu, sizeof cpu);
+    proc_field("/proc/meminfo", "MemTotal", memory, sizeof memory);
+    (void)uname(&os);
+    (void)gmtime_r(&now, &tm);
+    (void)strftime(utc, sizeof utc, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return sb_sprintf("stembench: %s\n"
+                      "commit: %s\n"
+                      "build_id: %016llx\n"
+                      "compiler: %s\n"
+                      "flags: \"%s\"\n"
+                      "options: \"%s\"\n"
+                      "hdf5: %u.%u.%u\n"
+                      "libyaml: %d.%d.%d\n"
+                      "os: %s %s %s\n"
+                      "cpu: \"%s\"\n"
+                      "cores: %d\n"
+                      "memory: %s\n"
+                      "kernel: %s\n"
+                      "threads: %d\n"
+                      "pinned: %s\n"
+                      "cache_state: warm\n"
+                      "utc: %s\n",
+                      SB_VERSION, SB_COMMIT, (unsigned long long)sb_build_id(), COMPILER, SB_FLAGS,
+                      SB_OPTIONS, h5[0], h5[1], h5[2], yaml[0], yaml[1], yaml[2], os.sysname,
+                      os.release, os.machine, cpu, sb_cores(), memory, kernel, n_threads,
+                      pinned ? "true" : "false", utc);
+}
+
+uint64_t sb_build_id(void)
+{
+    unsigned char buf[65536];
+    uint64_t hash = 0xcbf29ce484222325u;
+    size_t n;
+    FILE *file = fopen("/proc/self/exe", "rb");
+    if (!file)
+        return 0;
+    while ((n = fread(buf, 1, sizeof buf, file)) > 0)
+        for (size_t i = 0; i < n; i++)
+            hash = (hash ^ buf[i]) * 0x100000001b3u;
+    (void)fclose(file);
+    return hash;
+}
