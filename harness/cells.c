@@ -1,0 +1,165 @@
+#include "harness/cells.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "harness/mem.h"
+#include "methods/kernels/cpu/attend.h"
+
+/* ---- enumeration --------------------------------------------------------------------------- */
+
+static int64_t n_layers_of(const sb_config *cfg, const sb_capture *cap)
+{
+    return cfg->n_layers ? cfg->n_layers : cap->n_layers;
+}
+
+static int64_t n_lengths_of(const sb_config *cfg)
+{
+    return cfg->n_lengths ? cfg->n_lengths : 1;
+}
+
+static sb_status check_capture(const sb_config *cfg, const sb_capture *cap, sb_err *err)
+{
+    for (int64_t i = 0; i < cfg->n_layers; i++)
+        if (!sb_capture_layer(cap, cfg->layers[i]))
+            return sb_fail(err, SB_USAGE,
+                           "%s:%" PRId64 ":%" PRId64 ": layer %" PRId64
+                           " is not in %s; expected one of its %" PRId64
+                           " layers (see: stembench inspect)",
+                           cfg->path, cfg->layers_line, cfg->layers_col, cfg->layers[i], cap->path,
+                           cap->n_layers);
+    for (int64_t i = 0; i < cfg->n_lengths; i++)
+        if (cfg->lengths[i] > cap->tokens)
+            return sb_fail(err, SB_USAGE,
+                           "%s:%" PRId64 ":%" PRId64 ": length %" PRId64
+                           " is beyond %s; expected at most its %" PRId64 " tokens",
+                           cfg->path, cfg->lengths_line, cfg->lengths_col, cfg->lengths[i],
+                           cap->path, cap->tokens);
+    return SB_OK;
+}
+
+static void add_shapes(sb_sweep *sweep, int32_t capture)
+{
+    const sb_config *cfg = sweep->cfg;
+    const sb_capture *cap = &sweep->captures[capture];
+    for (int64_t t = 0; t < cfg->n_dtypes; t++)
+        for (int64_t l = 0; l < n_layers_of(cfg, cap); l++)
+            for (int64_t n = 0; n < n_lengths_of(cfg); n++)
+                sweep->shapes[sweep->n_shapes++] = (sb_shape_cell){
+                    capture, cfg->dtypes[t], cfg->n_layers ? cfg->layers[l] : cap->layers[l].index,
+                    cfg->n_lengths ? cfg->lengths[n] : cap->tokens};
+}
+
+sb_status sb_sweep_open(const sb_config *cfg, sb_sweep *sweep, sb_err *err)
+{
+    sb_status st = SB_OK;
+    int64_t n_shapes = 0;
+    *sweep = (sb_sweep){.cfg = cfg};
+    sweep->captures = sb_alloc(cfg->n_captures, sizeof *sweep->captures);
+    SB_CHECK(sweep->captures, err, SB_NO_MEMORY, "out of memory for captures");
+    for (int64_t c = 0; c < cfg->n_captures; c++) {
+        sb_capture *cap = &sweep->captures[c];
+        SB_TRY(sb_capture_open(cfg->captures[c], cap, err));
+        SB_TRY(check_capture(cfg, cap, err));
+        n_shapes += cfg->n_dtypes * n_layers_of(cfg, cap) * n_lengths_of(cfg);
+    }
+    sweep->shapes = sb_alloc(n_shapes, sizeof *sweep->shapes);
+    SB_CHECK(sweep->shapes, err, SB_NO_MEMORY, "out of memory for %" PRId64 " shapes", n_shapes);
+    for (int32_t c = 0; c < cfg->n_captures; c++)
+        add_shapes(sweep, c);
+    sweep->n_cells = n_shapes * cfg->n_variants;
+out:
+    if (st != SB_OK)
+        sb_sweep_close(sweep);
+    return st;
+}
+
+void sb_sweep_close(sb_sweep *sweep)
+{
+    for (int64_t c = 0; sweep->captures && c < sweep->cfg->n_captures; c++)
+        sb_capture_close(&sweep->captures[c]);
+    sb_free(sweep->captures);
+    sb_free(sweep->shapes);
+    *sweep = (sb_sweep){0};
+}
+
+sb_problem sb_sweep_problem(const sb_sweep *sweep, int64_t shape)
+{
+    const sb_shape_cell *s = &sweep->shapes[shape];
+    const sb_capture *cap = &sweep->captures[s->capture];
+    const sb_layer_info *layer = sb_capture_layer(cap, s->layer);
+    return (sb_problem){
+        .n_batch = 1,
+        .n_heads = layer->n_heads,
+        .n_kv_heads = layer->n_kv_heads,
+        .q_len = s->tokens,
+        .kv_len = s->tokens,
+        .dim = layer->dim,
+        .dim_v = layer->dim_v,
+        .dtype = s->dtype,
+        .scale = cap->softmax_scale,
+        .layer = s->layer,
+    };
+}
+
+/* ---- estimates ----------------------------------------------------------------------------- */
+
+static double expected_density(const sb_variant *v, const sb_problem *p)
+{
+    int at = sb_param_index(v->method, "block");
+    if (!v->method->expected_blocks || at < 0)
+        return 1;
+    double n = (double)sb_ceil_div(p->kv_len, (int64_t)v->values[at].num);
+    return v->method->expected_blocks(p, v->values) / (n * (n + 1) / 2);
+}
+
+/* Runs of select and attend that a cell does: one for fidelity, those of warming up and timing. */
+static double expected_runs(const sb_measure_options *m)
+{
+    return (m->fidelity ? 1 : 0) +
+           (m->latency.enabled ? (double)(m->latency.warmup + 1 + m->latency.min_samples) : 0);
+}
+
+sb_estimate sb_estimate_cell(const sb_sweep *sweep, int64_t shape, int64_t variant)
+{
+    const sb_config *cfg = sweep->cfg;
+    const sb_problem p = sb_sweep_problem(sweep, shape);
+    const sb_variant *v = &cfg->variants[variant];
+    const sb_variant *density_of = v->target >= 0 ? &cfg->variants[v->target] : v;
+    double n = (double)p.kv_len, elem = (double)sb_dtype_bytes(p.dtype);
+    double per_pair = 2 * (double)(p.dim + p.dim_v) * (double)p.n_heads;
+    double density = expected_density(density_of, &p);
+    double q_o = n * (double)(p.n_heads * (p.dim + p.dim_v)) * elem;
+    double kv = n * (double)(p.n_kv_heads * (p.dim + p.dim_v)) * elem;
+    sb_estimate e = {.density = density, .attend_flops = density * per_pair * n * (n + 1) / 2};
+    e.work_flops = e.attend_flops * expected_runs(&cfg->measure);
+    if (cfg->measure.fidelity)
+        e.work_flops += density * per_pair * fmin(n, (double)cfg->measure.impl_rows) * n / 2;
+    /* Inputs, their rotated copy, outputs in two places and the reference's output. */
+    e.memory_bytes =
+        3 * (q_o + kv) + (cfg->measure.fidelity ? 4 * n * (double)(p.n_heads * p.dim_v) : 0);
+    return e;
+}
+
+double sb_estimate_references(const sb_sweep *sweep)
+{
+    double flops = 0;
+    const sb_config *cfg = sweep->cfg;
+    if (!cfg->measure.fidelity)
+        return 0;
+    for (int64_t i = 0; i < sweep->n_shapes; i++) {
+        const sb_problem p = sb_sweep_problem(sweep, i);
+        bool longest = true;
+        for (int64_t j = i + 1; j < sweep->n_shapes && longest; j++) {
+            const sb_shape_cell *a = &sweep->shapes[i], *b = &sweep->shapes[j];
+            if (a->capture != b->capture || a->dtype != b->dtype || a->layer != b->layer)
+                break;
+            longest = b->tokens <= a->tokens;
+        }
+        double n = (double)p.kv_len, rows = (double)cfg->measure.fidelity_rows;
+        rows = rows > 0 && rows < n ? rows : n;
+        if (longest || cfg->measure.fidelity_rows > 0)
+            flops += 2 * (double)((p.dim + p.dim_v) * p.n_heads) * rows * n / 2;
+    }
+    return flops;
+}

@@ -1,0 +1,50 @@
+#ifndef SB_CLI_H
+#define SB_CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "harness/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { SB_MAX_SETS = 256 };
+
+/** What the command line said, for all commands; each looks at its own part. */
+typedef struct sb_args {
+    const char *operands[4];
+    int n_operands;
+    const char *out, *backend, *method, *format, *dtype;
+    const char *sets[SB_MAX_SETS];
+    int64_t n_sets;
+    /* Numbers, -1 where not given. */
+    int64_t threads, layer, tokens;
+    int64_t heads, kv_heads, dim, dim_v, layers, sinks, needles, seed; /**< synth */
+    bool fresh, quiet, help;
+} sb_args;
+
+/* Commands: 0 or an error in *err. Results go to stdout. */
+sb_status sb_cmd_run(const sb_args *args, sb_err *err);
+sb_status sb_cmd_check(const sb_args *args, sb_err *err);
+sb_status sb_cmd_inspect(const sb_args *args, sb_err *err);
+sb_status sb_cmd_methods(const sb_args *args, sb_err *err);
+sb_status sb_cmd_synth(const sb_args *args, sb_err *err);
+sb_status sb_cmd_mask(const sb_args *args, sb_err *err);
+sb_status sb_cmd_plot(const sb_args *args, sb_err *err);
+
+/** Threads to use: as asked, else OMP_NUM_THREADS, else one for each core this process may use. */
+int sb_threads_of(const sb_args *args);
+
+/** Whether `choice` ("auto", "cpu", "cuda") can run here; SB_UNAVAILABLE or SB_USAGE when not. */
+sb_status sb_check_backend(const char *choice, sb_err *err);
+
+/** The whole program: returns the process's exit code. */
+int sb_main(int argc, char **argv);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,51 @@
+#ifndef SB_EVALUATE_H
+#define SB_EVALUATE_H
+
+#include "harness/cells.h"
+#include "harness/reference.h"
+#include "harness/results.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One cell while it is being computed: its plan, its pattern and the record that grows. */
+typedef struct sb_cell {
+    int64_t shape, variant;
+    sb_value
+        values[SB_MAX_PARAMS]; /**< as the config resolved them, with a matched budget solved */
+    sb_plan *plan;
+    sb_pattern pattern;
+    bool has_pattern;
+    sb_record record;
+} sb_cell;
+
+/** What every cell of a shape shares. */
+typedef struct sb_shape_data {
+    sb_problem problem;
+    sb_exec exec;
+    sb_inputs inputs;
+    sb_outputs outputs;            /**< room for one call */
+    const sb_reference *reference; /**< NULL: no fidelity */
+    const volatile int *stop;
+} sb_shape_data;
+
+/** Text that names a cell completely, and the key that finished records are found by. */
+char *sb_cell_config(const sb_sweep *sweep, int64_t shape, int64_t variant, const sb_exec *exec);
+uint64_t sb_cell_key(const sb_sweep *sweep, int64_t shape, int64_t variant, const sb_exec *exec,
+                     uint64_t build_id, sb_err *err);
+
+/**
+ * Plan a cell, solve its budget where it is matched to another, select and measure everything but
+ * latency. What the method cannot do or gets wrong ends in the record's status and reason with
+ * SB_OK returned and no plan left; other errors (memory, interruption) are returned.
+ */
+sb_status sb_cell_evaluate(const sb_sweep *sweep, int64_t shape, int64_t variant,
+                           const sb_shape_data *data, sb_cell *cell, sb_err *err);
+
+void sb_cell_free(sb_cell *cell);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

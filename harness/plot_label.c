@@ -1,0 +1,279 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "harness/mem.h"
+#include "harness/plot_data.h"
+#include "methods/method.h"
+
+/* A piece of a record's params text, "name=value name=value ...". */
+typedef struct span {
+    const char *at;
+    int n;
+} span;
+
+enum { MAX_NAMES = 2 * SB_MAX_PARAMS };
+
+/* What a reader looks for first comes first, and is the last to be left out of a label. */
+static const char *const leading[] = {"variant", "score", "mu", "value", "schedule.shape"};
+enum { N_LEADING = sizeof leading / sizeof leading[0] };
+
+static bool same(span a, span b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.at, b.at, (size_t)a.n) == 0);
+}
+
+static span span_of(const char *text)
+{
+    return (span){text, (int)strlen(text)};
+}
+
+/* Commas within the brackets of a list do not separate. */
+static bool next_param(const char **at, span *name, span *value)
+{
+    const char *p = *at ? *at : "";
+    p += strspn(p, " ,;");
+    name->at = p;
+    p += strcspn(p, "= ,;");
+    name->n = (int)(p - name->at);
+    p += *p == '=';
+    value->at = p;
+    for (int depth = 0; *p && (depth > 0 || !strchr(" ,;", *p)); p++)
+        depth += (*p == '[') - (*p == ']');
+    value->n = (int)(p - value->at);
+    *at = p;
+    return name->n > 0;
+}
+
+static span value_of(const sb_record *r, span name)
+{
+    span n, v;
+    for (const char *at = r->params; next_param(&at, &n, &v);)
+        if (same(n, name))
+            return v;
+    return (span){NULL, 0};
+}
+
+/* A number of blocks, or what `match` solves for. */
+static bool is_budget(const char *method, span name)
+{
+    const sb_method *m = sb_method_find(method ? method : "");
+    for (int i = 0; m && i < m->n_params; i++)
+        if ((m->params[i].type == SB_BUDGET || m->params[i].solve) &&
+            same(name, span_of(m->params[i].name)))
+            return true;
+    return false;
+}
+
+static bool covers(const sb_record *a, const sb_record *b)
+{
+    span name, value;
+    for (const char *at = a->params; next_param(&at, &name, &value);)
+        if (!is_budget(a->method, name) && !same(value, value_of(b, name)))
+            return false;
+    return true;
+}
+
+static bool same_method(const sb_record *a, const sb_record *b)
+{
+    return strcmp(a->method ? a->method : "", b->method ? b->method : "") == 0;
+}
+
+bool sb_plot_same_curve(const sb_record *a, const sb_record *b)
+{
+    return same_method(a, b) && covers(a, b) && covers(b, a);
+}
+
+/* ---- labels -------------------------------------------------------------------------------- */
+
+static bool varies(const sb_plot_curve *curves, int64_t n, const sb_record *r, span name)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (same_method(curves[i].first, r) &&
+            !same(value_of(curves[i].first, name), value_of(r, name)))
+            return true;
+    return false;
+}
+
+static void add_name(span *names, int *n_names, span name)
+{
+    for (int i = 0; i < *n_names; i++)
+        if (same(names[i], name))
+            return;
+    if (*n_names < MAX_NAMES)
+        names[(*n_names)++] = name;
+}
+
+/* The parameters in which the curves of r's method differ. */
+static int varying(const sb_plot_curve *curves, int64_t n, const sb_record *r, span *names)
+{
+    int n_names = 0;
+    for (int i = 0; i < N_LEADING; i++)
+        if (varies(curves, n, r, span_of(leading[i])))
+            add_name(names, &n_names, span_of(leading[i]));
+    for (int64_t i = 0; i < n; i++) {
+        span name, value;
+        if (!same_method(curves[i].first, r))
+            continue;
+        for (const char *at = curves[i].first->params; next_param(&at, &name, &value);)
+            if (!is_budget(r->method, name) && varies(curves, n, r, name))
+                add_name(names, &n_names, name);
+    }
+    return n_names;
+}
+
+/* Whether the names but names[skip] still tell the curves of r's method apart. */
+static bool tells_apart(const sb_plot_curve *curves, int64_t n, const sb_record *r,
+                        const span *names, int n_names, int skip)
+{
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t j = 0; j < i; j++) {
+            const sb_record *a = curves[i].first, *b = curves[j].first;
+            bool differ = !same_method(a, r) || !same_method(b, r);
+            for (int k = 0; k < n_names && !differ; k++)
+                differ = k != skip && !same(value_of(a, names[k]), value_of(b, names[k]));
+            if (!differ)
+                return false;
+        }
+    }
+    return true;
+}
+
+static int needed(const sb_plot_curve *curves, int64_t n, const sb_record *r, span *names)
+{
+    int n_names = varying(curves, n, r, names);
+    for (int i = n_names - 1; i >= 0; i--) {
+        if (!tells_apart(curves, n, r, names, n_names, i))
+            continue;
+        n_names--;
+        memmove(&names[i], &names[i + 1], (size_t)(n_names - i) * sizeof *names);
+    }
+    return n_names;
+}
+
+/* A value bonus reads "+value" where there is one kind of it, else by its kind. */
+static bool one_bonus(const sb_plot_curve *curves, int64_t n, const sb_record *r, span bonus)
+{
+    for (int64_t i = 0; i < n; i++) {
+        span v = value_of(curves[i].first, span_of("value"));
+        if (same_method(curves[i].first, r) && !same(v, bonus) && !same(v, span_of("none")))
+            return false;
+    }
+    return true;
+}
+
+static char *part(const sb_plot_curve *curves, int64_t n, const sb_record *r, span name)
+{
+    span v = value_of(r, name);
+    const char *leaf = name.at;
+    for (int i = 0; i < name.n; i++)
+        if (name.at[i] == '.')
+            leaf = &name.at[i + 1];
+    int n_leaf = (int)(name.at + name.n - leaf);
+
+    if (same(name, span_of("mu")))
+        return sb_sprintf(" μ=%.*s", v.n, v.at ? v.at : "");
+    if (same(name, span_of("value"))) {
+        if (v.n == 0 || same(v, span_of("none")))
+            return sb_strdup("");
+        return one_bonus(curves, n, r, v) ? sb_strdup(" +value")
+                                          : sb_sprintf(" +value:%.*s", v.n, v.at);
+    }
+    for (int i = 0; i < N_LEADING; i++)
+        if (same(name, span_of(leading[i])))
+            return sb_sprintf(" %.*s", v.n, v.at ? v.at : "");
+    return sb_sprintf(" %.*s=%.*s", n_leaf, leaf, v.n, v.at ? v.at : "");
+}
+
+static bool append(char **label, char *tail)
+{
+    char *longer = *label && tail ? sb_sprintf("%s%s", *label, tail) : NULL;
+    sb_free(tail);
+    sb_free(*label);
+    *label = longer;
+    return longer != NULL;
+}
+
+sb_status sb_plot_label(sb_plot_curve *curves, int64_t n, sb_err *err)
+{
+    span names[MAX_NAMES];
+    for (int64_t c = 0; c < n; c++) {
+        const sb_record *r = curves[c].first;
+        int n_names = needed(curves, n, r, names);
+        curves[c].label = sb_strdup(r->method ? r->method : "");
+        for (int i = 0; i < n_names && curves[c].label; i++)
+            (void)append(&curves[c].label, part(curves, n, r, names[i]));
+        if (!curves[c].label)
+            return sb_no_memory(err, "curve labels");
+    }
+    return SB_OK;
+}
+
+/* ---- which curves to show ------------------------------------------------------------------ */
+
+static int64_t n_of_method(const sb_plot_curve *curves, int64_t n, const sb_record *r)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++)
+        count += same_method(curves[i].first, r);
+    return count;
+}
+
+/* Whether an earlier curve of the method has the same leading parameters. */
+static bool is_repeat(const sb_plot_curve *curves, int64_t c)
+{
+    for (int64_t i = 0; i < c; i++) {
+        bool equal = same_method(curves[i].first, curves[c].first);
+        for (int k = 0; k < N_LEADING && equal; k++)
+            equal = same(value_of(curves[i].first, span_of(leading[k])),
+                         value_of(curves[c].first, span_of(leading[k])));
+        if (equal)
+            return true;
+    }
+    return false;
+}
+
+/* Mark `share` of the method's curves as shown (slot 1): those with leading parameters of their own
+ * before repeats, evenly spread over either kind. */
+static void spread(sb_plot_curve *curves, int64_t n, const sb_record *r, int64_t share)
+{
+    for (int repeats = 0; repeats < 2 && share > 0; repeats++) {
+        int64_t n_kind = 0, seen = 0;
+        for (int64_t i = 0; i < n; i++)
+            n_kind += same_method(curves[i].first, r) && is_repeat(curves, i) == repeats;
+        int64_t take = share < n_kind ? share : n_kind, taken = 0;
+        for (int64_t i = 0; i < n && taken < take; i++) {
+            if (!same_method(curves[i].first, r) || is_repeat(curves, i) != repeats)
+                continue;
+            int64_t next = take == 1 ? 0 : taken * (n_kind - 1) / (take - 1);
+            if (seen++ == next) {
+                curves[i].slot = 1;
+                taken++;
+            }
+        }
+        share -= take;
+    }
+}
+
+void sb_plot_choose(sb_plot_curve *curves, int64_t n)
+{
+    /* turn t gives a slot to every method that has more than t curves */
+    int64_t left = n < SB_PLOT_CURVES ? n : SB_PLOT_CURVES;
+    for (int64_t i = 0; i < n; i++)
+        curves[i].slot = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (n_of_method(curves, i, curves[i].first) == 0) {
+            int64_t share = 0;
+            for (int64_t t = 0, rest = left; rest > 0; t++)
+                for (int64_t j = 0; j < n && rest > 0; j++)
+                    if (n_of_method(curves, j, curves[j].first) == 0 &&
+                        n_of_method(curves, n, curves[j].first) > t) {
+                        share += j == i;
+                        rest--;
+                    }
+            spread(curves, n, curves[i].first, share);
+        }
+    int slot = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (curves[i].slot > 0)
+            curves[i].slot = ++slot;
+}

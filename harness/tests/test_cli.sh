@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# The program from the outside: exit codes, one clear line for every mistake, no half-written result.
+# usage: test_cli.sh PROGRAM
+set -u
+program=$1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+passed=0 failed=0
+
+# expect NAME CODE PATTERN COMMAND...: the exit code, and one line on stderr that matches PATTERN.
+expect() {
+    local name=$1 code=$2 pattern=$3 got
+    shift 3
+    "$@" >out.txt 2>err.txt
+    got=$?
+    if [ $got != "$code" ]; then
+        echo "FAIL $name: exit $got, expected $code"; head -3 err.txt; failed=$((failed + 1))
+    elif [ "$code" != 0 ] && [ "$(wc -l <err.txt)" != 1 ]; then
+        echo "FAIL $name: $(wc -l <err.txt) lines on stderr, expected 1"; head -5 err.txt; failed=$((failed + 1))
+    elif ! grep -qE -- "$pattern" err.txt out.txt; then
+        echo "FAIL $name: nothing matches '$pattern'"; head -3 err.txt out.txt; failed=$((failed + 1))
+    else
+        passed=$((passed + 1))
+    fi
+}
+
+# A capture small enough for a cell to take milliseconds.
+"$program" synth --out small.h5 --tokens 512 --heads 4 --kv-heads 2 --dim 32 --layers 2 >/dev/null || exit 1
+cat >good.yaml <<YAML
+name: good
+data: small.h5
+layers: [0, 1]
+lengths: [256, 512]
+block: 32
+methods:
+  - dense
+  - uniform: {k: [2, 4], sinks: 1, window: 1}
+  - stem: {k_start: [2, 4], mu: [1.0, 0.5], sinks: 1, window: 1}
+measure: {latency: {warmup: 0, min_samples: 2, min_time: 0, timeout: 0.1}}
+YAML
+# A config that differs from good.yaml by one sed expression.
+variant() {
+    sed "$1" good.yaml >bad.yaml
+}
+
+# ---- wrong words ------------------------------------------------------------------------------------
+expect "no command" 2 'no command' "$program"
+expect "unknown command" 2 "did you mean 'check'" "$program" chekc good.yaml
+expect "unknown option" 2 "unknown option '--fast'" "$program" run good.yaml --fast
+expect "an option of another command" 2 "unknown option 'layer'" "$program" run good.yaml --layer 1
+expect "no config" 2 'missing argument' "$program" run
+expect "two configs" 2 'unexpected argument' "$program" run good.yaml good.yaml
+expect "threads 0" 2 "expected a whole number from 1" "$program" run good.yaml --threads 0
+expect "threads x" 2 "'x'" "$program" run good.yaml --threads x
+expect "version" 0 'stembench [0-9]' "$program" --version
+expect "help" 0 'usage: stembench COMMAND' "$program" --help
+expect "help of run" 0 '--fresh' "$program" run --help
+expect "methods" 0 'arXiv:2603.06274' "$program" methods
+expect "methods stem" 0 'k_start' "$program" methods stem
+expect "unknown method" 2 "no method 'strem'" "$program" methods strem
+
+# ---- wrong configs: file:line:col, what, expected what --------------------------------------------------
+config() { # NAME PATTERN SED
+    variant "$3"
+    expect "$1" 2 "$2" "$program" check bad.yaml
+    expect "$1 (run)" 2 "$2" "$program" run bad.yaml --out never
+}
+config "unknown key" "bad.yaml:4:1: unknown key .lenghts.*did you mean .lengths" 's/^lengths/lenghts/'
+config "duplicate key" "bad.yaml:4:1: .*data.* twice" 's/^lengths.*/data: small.h5/'
+config "wrong type" "bad.yaml:4:.*expected" 's/^lengths.*/lengths: long/'
+config "mu -1" "bad.yaml:9:.*mu is -1; expected a number in \(0, 4\]" 's/mu: .1.0, 0.5./mu: -1/'
+config "mu 40" "bad.yaml:9:.*mu is 40; expected a number in \(0, 4\]" 's/mu: .1.0, 0.5./mu: 40/'
+config "negative k" "bad.yaml:8:.*k is -2; expected" 's/k: .2, 4./k: -2/'
+config "k of half a block" "bad.yaml:8:.*k is 2.5; expected" 's/k: .2, 4./k: 2.5/'
+config "unknown parameter" "bad.yaml:8:.*did you mean .window" 's/, window: 1}$/, windw: 1}/'
+config "unknown method in a config" "bad.yaml:8:.*unform" 's/uniform/unform/'
+config "a stride that does not divide" "stride is 7" 's/k: .2, 4./k: 2, stride: 7/'
+config "length beyond the capture" "bad.yaml:4:.*1024 is beyond small.h5; expected at most its 512" 's/^lengths.*/lengths: [1024]/'
+config "a layer that is not there" "bad.yaml:3:.*layer 7" 's/^layers.*/layers: [7]/'
+config "not YAML" "bad.yaml:" 's/^methods:/methods: [/'
+expect "missing config" 5 'nowhere.yaml' "$program" run nowhere.yaml
+expect "backend cuda" 4 'no CUDA backend' "$program" run good.yaml --backend cuda --out never
+expect "backend in the config" 4 'no CUDA backend' "$program" run good.yaml --set backend=cuda --out never
+expect "a set that is wrong" 2 'set stem.mu=9' "$program" run good.yaml --set stem.mu=9 --out never
+
+# ---- wrong data ----------------------------------------------------------------------------------------
+data() { # NAME PATTERN FILE
+    variant "s/small.h5/$3/"
+    expect "$1" 3 "$2" "$program" run bad.yaml --out never
+}
+data "missing capture" "nothing.h5" nothing.h5
+echo "this is not HDF5" >text.h5
+data "a text file named .h5" "text.h5.*" text.h5
+head -c 20000 small.h5 >cut.h5
+data "a truncated file" "cut.h5" cut.h5
+if [ -e never ]; then
+    echo "FAIL wrong input left a run directory"; failed=$((failed + 1))
+else
+    passed=$((passed + 1))
+fi
+
+# ---- places that cannot be written ------------------------------------------------------------------------
+touch file
+expect "--out is a file" 5 'file' "$program" run good.yaml --out file --quiet
+expect "--out below a file" 5 'file/x' "$program" run good.yaml --out file/x --quiet
+mkdir other && touch other/mine
+expect "--out is somebody's folder" 2 'other' "$program" run good.yaml --out other --quiet
+[ -e other/mine ] || { echo "FAIL a stranger's file is gone"; failed=$((failed + 1)); }
+(ulimit -f 8; expect "no room on the disk" 5 'full|File too large|No space' "$program" run good.yaml --out full --quiet
+ echo "$passed $failed" >counts)
+read -r passed failed <counts
+expect "the rest after there is room again" 0 '28 cells' "$program" run good.yaml --out full --quiet
+expect "a full standard output" 5 'standard output' sh -c "'$program' methods >/dev/full"
+
+# ---- a run, again, continued, refused ------------------------------------------------------------------------
+expect "check" 0 '28 cells = 4 shapes x 7 settings' "$program" check good.yaml
+expect "run" 0 '28 cells' "$program" run good.yaml --out done --quiet
+rows=$(wc -l <done/results.csv)
+[ "$rows" = 29 ] || { echo "FAIL results.csv has $rows lines"; failed=$((failed + 1)); }
+expect "run again computes nothing" 0 '\(([0-9]+) computed before' "$program" run good.yaml --out done --quiet
+variant 's/k: .2, 4./k: [2, 5]/'
+expect "another config in the same place" 2 'done.*another config' "$program" run bad.yaml --out done --quiet
+expect "unless fresh" 0 'computed before, 0 failed' "$program" run bad.yaml --out done --fresh --quiet
+expect "a single thread" 0 'cells' "$program" run good.yaml --out one --threads 1 --set measure.latency=false --quiet
+expect "two threads" 0 'cells' "$program" run good.yaml --out two --threads 2 --set measure.latency=false --quiet
+# Columns before select_ms say nothing of time; threads (column 14) differs on purpose.
+if diff <(cut -d, -f1-13,15-35 one/results.csv) <(cut -d, -f1-13,15-35 two/results.csv) >diff.txt; then
+    passed=$((passed + 1))
+else
+    echo "FAIL one and two threads differ"; head -4 diff.txt; failed=$((failed + 1))
+fi
+
+# ---- mask ------------------------------------------------------------------------------------------------
+expect "mask" 0 'density' "$program" mask small.h5 --layer 0 --method stem --set k_start=4 --set block=32 --out m.h5
+expect "mask without a layer" 2 'missing --layer' "$program" mask small.h5 --method stem --out m.h5
+expect "mask of dense" 2 'selects no pattern' "$program" mask small.h5 --layer 0 --method dense --out m.h5
+expect "mask with a wrong value" 2 'mu is 7' "$program" mask small.h5 --layer 0 --method stem --set mu=7 --out m.h5
+expect "plot of nothing" 3 'never' "$program" plot never
+expect "plot in a wrong format" 2 'gif' "$program" plot done --format gif
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

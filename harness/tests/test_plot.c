@@ -1,0 +1,392 @@
+#include "harness/mem.h"
+#include "harness/plot.h"
+#include "harness/plot_data.h"
+#include "harness/tests/check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_RECORDS = 64 };
+
+typedef struct set {
+    sb_record records[MAX_RECORDS];
+    int64_t n;
+} set;
+
+static char root[] = "/tmp/stembench-plot-XXXXXX";
+
+static char *path_of(const char *dir, const char *file)
+{
+    static char path[4][512];
+    static int turn;
+    char *p = path[turn++ % 4];
+    (void)snprintf(p, sizeof path[0], "%s/%s%s%s", root, dir, *file ? "/" : "", file);
+    return p;
+}
+
+static char *fresh_dir(const char *name)
+{
+    char *dir = path_of(name, "");
+    (void)mkdir(dir, 0777);
+    return dir;
+}
+
+/* The whole file, NUL-terminated; NULL when it is not there. */
+static char *slurp(const char *path, int64_t *n)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return NULL;
+    enum { MOST = 4 << 20 };
+    char *text = sb_alloc(MOST, 1);
+    *n = text ? (int64_t)fread(text, 1, MOST - 1, f) : 0;
+    (void)fclose(f);
+    return text;
+}
+
+static bool holds(const char *path, const char *piece)
+{
+    int64_t n;
+    char *text = slurp(path, &n);
+    bool found = text && strstr(text, piece);
+    sb_free(text);
+    return found;
+}
+
+static bool same_bytes(const char *a, const char *b)
+{
+    int64_t n_a = 0, n_b = 0;
+    char *x = slurp(a, &n_a), *y = slurp(b, &n_b);
+    bool same = x && y && n_a > 0 && n_a == n_b && memcmp(x, y, (size_t)n_a) == 0;
+    sb_free(y);
+    sb_free(x);
+    return same;
+}
+
+static bool there(const char *path)
+{
+    return access(path, R_OK) == 0;
+}
+
+static sb_record *add(set *s, int64_t layer, int64_t tokens, const char *method, const char *params)
+{
+    sb_record *r = &s->records[s->n];
+    sb_record_init(r);
+    r->cell = s->n++;
+    r->layer = layer;
+    r->tokens = tokens;
+    r->block = strcmp(method, "dense") ? 64 : 0;
+    r->threads = 2;
+    (void)sb_record_set(&r->status, "ok", NULL);
+    (void)sb_record_set(&r->capture, "data/tiny.h5", NULL);
+    (void)sb_record_set(&r->dtype, "f32", NULL);
+    (void)sb_record_set(&r->backend, "cpu", NULL);
+    (void)sb_record_set(&r->kernel, "ref", NULL);
+    (void)sb_record_set(&r->method, method, NULL);
+    (void)sb_record_set(&r->params, params, NULL);
+    return r;
+}
+
+/* Two layers of one setting. Layer 1 has three times the FLOPs of layer 0, and 4 times its error.
+ */
+static void add_setting(set *s, int64_t tokens, const char *method, const char *params,
+                        double density, double rel_l2)
+{
+    const double map[] = {1, -1, .5, 1};
+    for (int64_t layer = 0; layer < 2; layer++) {
+        sb_record *r = add(s, layer, tokens, method, params);
+        r->density = density + (layer == 0 ? -.05 : .05);
+        r->flops_dense = layer == 0 ? 100 : 300;
+        r->flops_attend = density * r->flops_dense;
+        r->flops_select = .04 * r->flops_dense;
+        r->rel_l2 = rel_l2 * (layer == 0 ? .5 : 2);
+        const double pos[] = {r->rel_l2 / 2, r->rel_l2, NAN}, budget[] = {1, 2 + (double)layer, 2};
+        r->pos_bin = 64;
+        r->map_side = 2;
+        (void)sb_record_series(r, SB_SERIES_POS_REL_L2, pos, 3, NULL);
+        (void)sb_record_series(r, SB_SERIES_BUDGET, budget, 3, NULL);
+        (void)sb_record_series(r, SB_SERIES_PATTERN_MAP, map, 4, NULL);
+    }
+}
+
+static void add_latency(set *s, int64_t from)
+{
+    for (int64_t i = from; i < s->n; i++) {
+        sb_record *r = &s->records[i];
+        double ms = (double)r->tokens / 64 * (r->layer == 0 ? 1 : 3);
+        r->select_ms = ms;
+        r->attend_ms = 2 * ms;
+        r->total_ms = 3 * ms;
+        r->total_ms_lo = 2.5 * ms;
+        r->total_ms_hi = 4 * ms;
+        r->dense_ms = 10 * ms;
+    }
+}
+
+static void small_set(set *s)
+{
+    s->n = 0;
+    add_setting(s, 192, "dense", "", 1, .001);
+    add_setting(s, 192, "uniform", "score=mean k=2", .25, .02);
+    add_setting(s, 192, "uniform", "score=mean k=3", .5, .01);
+    add_setting(s, 192, "stem", "k_start=2 mu=1 value=none", .25, .03);
+    add_setting(s, 192, "stem", "k_start=2 mu=0.5 value=none", .2, .04);
+    add_setting(s, 192, "stem", "k_start=2 mu=0.5 value=paper", .2, .03);
+}
+
+static void clear(set *s)
+{
+    for (int64_t i = 0; i < s->n; i++)
+        sb_record_free(&s->records[i]);
+    s->n = 0;
+}
+
+static void test_data(void)
+{
+    TEST("the data files hold the combined numbers of the records");
+    set s;
+    sb_err err = {0};
+    small_set(&s);
+    add_latency(&s, 0);
+    char *dir = fresh_dir("data");
+    (void)setenv("PATH", "/nonexistent", 1);
+    EXPECT(sb_plot_records(s.records, s.n, dir, "svg", 1, &err) == SB_UNAVAILABLE);
+    EXPECT_MSG(strstr(err.msg, "gnuplot") && !strchr(err.msg, '\n'), "%s", err.msg);
+
+    const char *csv = path_of("data/plots/data", "error_flops.csv");
+    EXPECT(holds(csv, "slot,curve,tokens,density,budget,rel_l2,pareto,"
+                      "select_ms,attend_ms,total_ms,total_ms_lo,total_ms_hi,setting\n"));
+    EXPECT(holds(csv, "\n1,\"uniform\",192,0.25,0.29,0.02,1,6,12,18,15,24,\"score=mean k=2\"\n"));
+    EXPECT(holds(csv, "\n2,\"stem μ=1\",192,0.25,0.29,0.03,0,6,"));
+    EXPECT(holds(csv, "\n3,\"stem μ=0.5\",192,0.2,0.24,0.04,0,6,"));
+    EXPECT(holds(csv, "\n4,\"stem μ=0.5 +value\",192,0.2,0.24,0.03,1,6,"));
+    EXPECT(holds(csv, "\n9,\"dense\",192,1,1,0.001,0,,,60,,,\n"));
+
+    const char *key = path_of("data/plots/data", "error_flops.key.tsv");
+    EXPECT(holds(key, "\n4\tstem μ=0.5 +value\n"));
+    EXPECT(holds(key,
+                 "\n0\ttiny.h5, f32, cpu, layers 0, 1 (geometric mean), 192 tokens, block 64.\n"));
+
+    csv = path_of("data/plots/data", "error_position.csv");
+    EXPECT(holds(csv, "slot,curve,density,query,rel_l2\n1,\"uniform\",0.25,32,0.01\n"
+                      "1,\"uniform\",0.25,96,0.02\n1,\"uniform\",0.25,160,\n2,"));
+    EXPECT(holds(path_of("data/plots/data", "schedules.csv"), "1,\"uniform\",0.25,96,2.5\n"));
+    EXPECT(holds(path_of("data/plots/data", "pattern_maps.csv"),
+                 "slot,query,key,share\n1,48,48,1\n1,48,144,-1\n1,144,48,0.5\n1,144,144,1\n2,"));
+    EXPECT(!there(path_of("data/plots/data", "latency_length.csv")));
+    clear(&s);
+}
+
+static void test_lengths(void)
+{
+    TEST("latency over length takes the setting nearest in density");
+    set s = {.n = 0};
+    add_setting(&s, 128, "uniform", "k=1", .2, .02);
+    add_setting(&s, 128, "uniform", "k=2", .3, .02);
+    add_setting(&s, 192, "uniform", "k=1", .1, .02);
+    add_setting(&s, 192, "uniform", "k=2", .24, .02);
+    add_latency(&s, 0);
+    (void)setenv("PATH", "/nonexistent", 1);
+    (void)sb_plot_records(s.records, s.n, fresh_dir("lengths"), "svg", 1, NULL);
+    const char *csv = path_of("lengths/plots/data", "latency_length.csv");
+    EXPECT(holds(csv,
+                 "setting\n1,\"uniform\",128,0.2,0.24,0.02,1,4,8,12,10,16,\"k=1\"\n"
+                 "1,\"uniform\",192,0.24,0.28,0.02,0,6,12,18,15,24,\"k=2\"\n9,\"dense\",128,"));
+    clear(&s);
+}
+
+static void test_caption(void)
+{
+    TEST("a long caption is broken between words");
+    set s = {.n = 0};
+    char model[97] = "";
+    for (int i = 0; i < 96; i++)
+        model[i] = i % 10 == 9 ? ' ' : 'm';
+    add_setting(&s, 192, "uniform", "k=1", .1, .02);
+    (void)sb_record_set(&s.records[0].model, model, NULL);
+    (void)setenv("PATH", "/nonexistent", 1);
+    (void)sb_plot_records(s.records, s.n, fresh_dir("caption"), "svg", 1, NULL);
+    const char *key = path_of("caption/plots/data", "error_flops.key.tsv");
+    EXPECT(holds(key, "mmmmmm), f32, cpu, layers 0,\n0\t1 (geometric mean), "));
+    clear(&s);
+}
+
+static void test_unfinished(void)
+{
+    TEST("failed records, and settings that miss a layer, are not shown");
+    set s;
+    small_set(&s);
+    (void)sb_record_set(&s.records[3].status, "failed", NULL);
+    (void)setenv("PATH", "/nonexistent", 1);
+    (void)sb_plot_records(s.records, s.n, fresh_dir("unfinished"), "svg", 1, NULL);
+    const char *csv = path_of("unfinished/plots/data", "error_flops.csv");
+    EXPECT(holds(csv, "score=mean k=3") && !holds(csv, "score=mean k=2"));
+    EXPECT(holds(path_of("unfinished/plots/data", "error_flops.key.tsv"),
+                 "\n0\tSettings left out because a layer is missing: 1.\n"));
+    clear(&s);
+
+    TEST("nothing finished, or an unknown format, is refused");
+    sb_err err = {0};
+    EXPECT(sb_plot_records(s.records, 0, fresh_dir("none"), "svg", 1, &err) == SB_BAD_DATA);
+    EXPECT(sb_plot_records(s.records, 0, fresh_dir("none"), "gif", 1, NULL) == SB_USAGE);
+    EXPECT(sb_plot_run(path_of("none", "nowhere"), "svg", 1, NULL) == SB_BAD_DATA);
+}
+
+static void test_choice(void)
+{
+    TEST("eight curves at most are shown, methods taking turns");
+    set s = {.n = 0};
+    char params[64];
+    for (int i = 0; i < 12; i++) {
+        (void)snprintf(params, sizeof params, "k_start=2 mu=%.1f value=none", .1 * (i + 1));
+        add(&s, 0, 128, "stem", params);
+    }
+    add(&s, 0, 128, "uniform", "k=2 sinks=0");
+    add(&s, 0, 128, "uniform", "k=3 sinks=0");
+    add(&s, 0, 128, "uniform", "k=2 sinks=4");
+    sb_plot_group g;
+    REQUIRE(sb_plot_group_build(s.records, s.n, s.records, &g, NULL) == SB_OK);
+    EXPECT(g.n_curves == 14 && g.n_points == 15);
+    int n_shown = 0;
+    for (int64_t c = 0; c < g.n_curves; c++)
+        if (g.curves[c].slot > 0)
+            EXPECT(g.curves[c].slot == ++n_shown);
+    EXPECT(n_shown == SB_PLOT_CURVES);
+    EXPECT(g.curves[0].slot == 1 && g.curves[11].slot == 6);
+    EXPECT(g.curves[12].slot == 7 && g.curves[13].slot == 8);
+    EXPECT(strcmp(g.curves[13].label, "uniform sinks=4") == 0);
+    EXPECT(strcmp(g.curves[0].label, "stem μ=0.1") == 0);
+    sb_plot_group_free(&g);
+    clear(&s);
+}
+
+static void test_matched(void)
+{
+    TEST("a budget solved for each layer is one setting");
+    set s = {.n = 0};
+    add(&s, 0, 128, "uniform", "k=2");
+    add(&s, 1, 128, "uniform", "k=3");
+    for (int i = 0; i < 2; i++)
+        (void)sb_record_set(&s.records[i].match_target, "stem: mu=1", NULL);
+    sb_plot_group g;
+    REQUIRE(sb_plot_group_build(s.records, s.n, s.records, &g, NULL) == SB_OK);
+    EXPECT(g.n_points == 1 && g.n_incomplete == 0);
+    sb_plot_group_free(&g);
+    clear(&s);
+}
+
+static void test_memory(void)
+{
+    TEST("an allocation that fails is reported and nothing leaks");
+    set s;
+    small_set(&s);
+    int64_t live = sb_mem_live(), tries = 0;
+    sb_status st = SB_NO_MEMORY;
+    while (st != SB_OK && tries < 1000) {
+        sb_plot_group g;
+        sb_mem_fail_at(++tries);
+        st = sb_plot_group_build(s.records, s.n, s.records, &g, NULL);
+        sb_mem_fail_at(0);
+        EXPECT(st == SB_OK || st == SB_NO_MEMORY);
+        sb_plot_group_free(&g);
+        EXPECT(sb_mem_live() == live);
+    }
+    EXPECT(tries > 10 && st == SB_OK);
+    clear(&s);
+}
+
+static void put_script(const char *text)
+{
+    (void)fresh_dir("scripts");
+    (void)fresh_dir("scripts/plots");
+    FILE *f = fopen(path_of("scripts/plots", "error_flops.gp"), "w");
+    if (f) {
+        (void)fputs(text, f);
+        (void)fclose(f);
+    }
+}
+
+static void test_pictures(const char *path)
+{
+    TEST("every picture is drawn, and twice the same");
+    set s;
+    sb_err err = {0};
+    (void)setenv("PATH", path, 1);
+    small_set(&s);
+    add_setting(&s, 128, "uniform", "score=mean k=2", .25, .02);
+    add_latency(&s, 0);
+    const char *formats[] = {"svg", "png"};
+    for (int f = 0; f < 2; f++) {
+        for (int twice = 0; twice < 2; twice++) {
+            char *dir = fresh_dir(twice ? "again" : "once");
+            sb_status st = sb_plot_records(s.records, s.n, dir, formats[f], 1, &err);
+            EXPECT_MSG(st == SB_OK, "%s", err.msg);
+        }
+        for (int i = 0; i < SB_N_FIGURES; i++) {
+            char name[64];
+            (void)snprintf(name, sizeof name, "%s.%s", sb_figures[i].name, formats[f]);
+            EXPECT_MSG(same_bytes(path_of("once/plots", name), path_of("again/plots", name)), "%s",
+                       name);
+        }
+    }
+
+    TEST("a picture without data is skipped, and its older version removed");
+    for (int64_t i = 0; i < s.n; i++)
+        s.records[i].total_ms = NAN;
+    EXPECT(sb_plot_records(s.records, s.n, path_of("once", ""), "svg", 1, &err) == SB_OK);
+    EXPECT(there(path_of("once/plots", "error_flops.svg")));
+    EXPECT(!there(path_of("once/plots", "latency_density.svg")));
+    EXPECT(!there(path_of("once/plots/data", "latency_density.csv")));
+
+    TEST("pictures do without a dense baseline");
+    for (int64_t i = 0; i < s.n; i++) {
+        s.records[i].total_ms = 3;
+        s.records[i].dense_ms = NAN;
+    }
+    EXPECT_MSG(sb_plot_records(s.records, s.n, path_of("once", ""), "svg", 1, &err) == SB_OK, "%s",
+               err.msg);
+    EXPECT(there(path_of("once/plots", "latency_length.svg")));
+
+    TEST("each dtype has pictures of its own");
+    (void)sb_record_set(&s.records[2].dtype, "bf16", NULL);
+    (void)sb_record_set(&s.records[3].dtype, "bf16", NULL);
+    EXPECT(sb_plot_records(s.records, s.n, fresh_dir("dtypes"), "svg", 1, &err) == SB_OK);
+    EXPECT(there(path_of("dtypes/plots", "error_flops_tiny_f32_cpu.svg")));
+    EXPECT(there(path_of("dtypes/plots", "error_flops_tiny_bf16_cpu.svg")));
+
+    TEST("what gnuplot complains of is passed on in one line");
+    (void)setenv("STEMBENCH_SCRIPTS", path_of("scripts", ""), 1);
+    EXPECT(sb_plot_records(s.records, s.n, fresh_dir("broken"), "svg", 1, NULL) == SB_IO);
+    put_script("$d << E\nnan\nE\nstats $d nooutput\nnonsense\n");
+    EXPECT(sb_plot_records(s.records, s.n, fresh_dir("broken"), "svg", 1, &err) == SB_INTERNAL);
+    EXPECT_MSG(strstr(err.msg, "error_flops.gp\" line 5") && !strchr(err.msg, '\n'), "%s", err.msg);
+    (void)unsetenv("STEMBENCH_SCRIPTS");
+    clear(&s);
+}
+
+int main(void)
+{
+    char *path = sb_strdup(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
+    if (!path || !mkdtemp(root))
+        return 1;
+    test_data();
+    test_lengths();
+    test_caption();
+    test_unfinished();
+    test_choice();
+    test_matched();
+    test_memory();
+    (void)setenv("PATH", path, 1);
+    if (system("gnuplot --version >/dev/null 2>&1") == 0)
+        test_pictures(path);
+    else
+        printf("no gnuplot: pictures not tested\n");
+    sb_free(path);
+    int failed = sb_tests_done();
+    char command[64];
+    (void)snprintf(command, sizeof command, "rm -rf %s", root);
+    return system(command) != 0 || failed;
+}
