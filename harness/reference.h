@@ -42,8 +42,8 @@ sb_status sb_reference_prefix(const sb_reference *ref, int64_t limit, sb_referen
                               sb_err *err);
 
 /** Choose n of `total` query tokens, ascending and distinct, evenly spread with a seeded jitter;
- *  the first and last are always in (n == 1: the last). n == 0 or n >= total: all. Returns the number written;
- *  `rows` holds min(n, total), or total when n == 0. */
+ *  the first and last are always in (n == 1: the last). n == 0 or n >= total: all. Returns the
+ * number written; `rows` holds min(n, total), or total when n == 0. */
 int64_t sb_sample_rows(int64_t total, int64_t n, uint64_t seed, int64_t *rows);
 
 #ifdef __cplusplus

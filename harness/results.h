@@ -85,7 +85,8 @@ sb_status sb_run_dir_open(const char *path, const char *config_text, bool fresh,
 bool sb_run_dir_has(const sb_run_dir *dir, uint64_t key);
 
 /** Make a record durable and add its line to results.csv. The record stays the caller's. A record
- *  with the key of an earlier one replaces it. */
+ *  with the key of an earlier one replaces it; the earlier line leaves the CSV at the next open or
+ *  finish. SB_IO leaves all earlier records intact. */
 sb_status sb_run_dir_append(sb_run_dir *dir, const sb_record *r, sb_err *err);
 
 /**
@@ -100,7 +101,7 @@ void sb_run_dir_close(sb_run_dir *dir);
 
 /**
  * Read all records of a run directory for reporting, ascending by cell; read-only, takes no lock.
- * SB_BAD_DATA when it is none or damaged.
+ * Texts are never NULL. SB_BAD_DATA when it is none or damaged.
  */
 sb_status sb_results_read(const char *path, sb_record **records, int64_t *n, sb_err *err);
 void sb_records_free(sb_record *records, int64_t n);

@@ -522,6 +522,15 @@ static void test_variety(void)
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     set_text(file, "source", meta.source, true);
     set_text(file, "model", "a model   ", false);
+    hid_t blank = sb_h5_text_type(10);
+    (void)H5Tset_strpad(blank, H5T_STR_SPACEPAD);
+    (void)H5Adelete(file, "model");
+    hid_t scalar = H5Screate(H5S_SCALAR);
+    hid_t padded = H5Acreate2(file, "model", blank, scalar, H5P_DEFAULT, H5P_DEFAULT);
+    (void)H5Awrite(padded, blank, "a model   ");
+    sb_h5_close(padded);
+    sb_h5_close(scalar);
+    sb_h5_close(blank);
     set_number(file, "version", H5T_STD_U8LE, 1);
     set_number(file, "tokens", H5T_IEEE_F32BE, N);
     set_number(file, "softmax_scale", H5T_IEEE_F32LE, 0.25);
@@ -541,7 +550,70 @@ static void test_variety(void)
     sb_err err = {0};
     REQUIRE(sb_capture_open(path, &cap, &err) == SB_OK);
     EXPECT(strcmp(cap.source, meta.source) == 0 && cap.tokens == N && cap.softmax_scale == 0.25);
+    EXPECT(strcmp(cap.model, "a model") == 0);
     sb_capture_close(&cap);
+}
+
+static void read_k(int64_t n, sb_tensors *x)
+{
+    sb_capture cap;
+    sb_err err = {0};
+    *x = (sb_tensors){0};
+    REQUIRE(sb_capture_open(path, &cap, &err) == SB_OK);
+    EXPECT(sb_capture_read(&cap, 0, n, SB_F32, x, &err) == SB_OK);
+    sb_capture_close(&cap);
+}
+
+static void test_chunks(void)
+{
+    TEST("chunks over several heads, the last ones cut");
+    sb_synth_options o = sb_synth_defaults();
+    o.tokens = 1100;
+    o.heads = 10;
+    o.kv_heads = 5;
+    o.dim = 12;
+    o.needles = 1;
+    o.layers = 1;
+    o.dtype = SB_F32;
+    sb_tensors whole, again;
+    REQUIRE(sb_synth(path, &o, NULL) == SB_OK);
+    read_k(o.tokens, &whole);
+    REQUIRE(whole.k != NULL);
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    const hsize_t dims[3] = {5, 1100, 12}, chunk[3] = {2, 300, 5};
+    put(file, "/layers/0/k", sb_h5_float_type(SB_F32), 3, dims, sb_h5_packed(3, chunk, 1), false);
+    hid_t set = H5Dopen2(file, "/layers/0/k", H5P_DEFAULT);
+    EXPECT(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, whole.k) >= 0);
+    sb_h5_close(set);
+    (void)H5Fclose(file);
+    for (int64_t n = 1; n <= o.tokens; n += 157) {
+        read_k(n, &again);
+        REQUIRE(again.k != NULL);
+        for (int64_t h = 0; h < o.kv_heads; h++)
+            EXPECT(memcmp((float *)again.k + h * n * o.dim, (float *)whole.k + h * 1100 * o.dim,
+                          (size_t)(n * o.dim) * sizeof(float)) == 0);
+        sb_tensors_free(&again);
+    }
+    sb_tensors_free(&whole);
+}
+
+static void test_bfloat16_type(void)
+{
+    TEST("bfloat16 in the file is what other readers expect");
+    write_plain(SB_BF16);
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    hid_t set = H5Dopen2(file, "/layers/2/q", H5P_DEFAULT), type = H5Dget_type(set);
+    size_t at[5] = {0};
+    EXPECT(H5Tget_fields(type, &at[0], &at[1], &at[2], &at[3], &at[4]) >= 0);
+    EXPECT(at[0] == 15 && at[1] == 7 && at[2] == 8 && at[3] == 0 && at[4] == 7);
+    EXPECT(H5Tget_size(type) == 2 && H5Tget_ebias(type) == 127);
+    static float through[H * N * D]; /* HDF5's own conversion */
+    EXPECT(H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, through) >= 0);
+    for (int64_t i = 0; i < H * N * D; i++)
+        EXPECT(through[i] == value(2, 0, i));
+    sb_h5_close(type);
+    sb_h5_close(set);
+    (void)H5Fclose(file);
 }
 
 static void poke(const char *name, int64_t head, int64_t token, int64_t channel, float x)
@@ -620,7 +692,19 @@ static void test_values(void)
     double n = HKV * N * DV;
     EXPECT(s.min == min && s.max == max && fabs(s.mean - sum / n) < 1e-12);
     EXPECT(fabs(s.std - sqrt(squares / n - sum / n * (sum / n))) < 1e-9);
-    EXPECT(s.norm_p50 > 0 && s.norm_p50 <= s.norm_p99 && s.norm_p99 <= max * sqrt(DV) + 1e-9);
+    const double at[2] = {s.norm_p50, s.norm_p99};
+    const int64_t rank[2] = {36, 72}; /* nearest ranks of 74 rows */
+    for (int i = 0; i < 2; i++) {
+        int64_t n_below = 0, n_up_to = 0;
+        for (int64_t row = 0; row < HKV * N; row++) {
+            double norm = 0;
+            for (int64_t c = 0; c < DV; c++)
+                norm += pow((double)value(2, 2, row * DV + c), 2);
+            n_below += sqrt(norm) < at[i] - 1e-9;
+            n_up_to += sqrt(norm) <= at[i] + 1e-9;
+        }
+        EXPECT(n_below <= rank[i] && rank[i] < n_up_to);
+    }
     sb_capture_close(&cap);
 }
 
@@ -757,6 +841,8 @@ static void test_synth(void)
     int64_t t = sb_synth_needle(&o, 3).q1 + 1; /* a query of no needle */
     REQUIRE(t < sb_synth_needle(&o, 4).q0);
     double sinks = 0, local = 0;
+    for (int64_t s = 0; s < o.sinks; s++)
+        EXPECT(share(&x, &o, 0, t, s, s + 1) > 0.03);
     for (int64_t h = 0; h < o.heads; h++) {
         sinks += share(&x, &o, h, t, 0, o.sinks) / (double)o.heads;
         local += share(&x, &o, h, t, t - 128, t + 1) / (double)o.heads;
@@ -844,6 +930,8 @@ int main(void)
     test_exact_bits();
     test_refusals();
     test_variety();
+    test_chunks();
+    test_bfloat16_type();
     test_values();
     test_truncated();
     test_memory();

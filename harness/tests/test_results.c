@@ -27,6 +27,13 @@ static const char *at(const char *name)
     return path;
 }
 
+static const char *folder_file(const char *name)
+{
+    static char path[400];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
 static bool there(const char *name)
 {
     return access(at(name), F_OK) == 0;
@@ -376,7 +383,11 @@ static void test_damage(void)
     sb_run_dir_close(dir);
     EXPECT(truncate(at(".cells/0000000000000001.h5"), 1000) == 0);
     EXPECT(sb_fs_write(at(".cells/0000000000000002.h5"), "text", 4, NULL) == SB_OK);
+    EXPECT(sb_fs_copy(at(".cells/0000000000000003.h5"), folder_file("cell"), NULL) == SB_OK);
+    EXPECT(rename(folder_file("cell"), at(".cells/0000000000000004.h5")) == 0);
     dir = open_run();
+    EXPECT(csv_records() == 1 && !sb_run_dir_has(dir, 4));
+    EXPECT(unlink(at(".cells/0000000000000004.h5")) == 0);
     EXPECT(!sb_run_dir_has(dir, 1) && !sb_run_dir_has(dir, 2) && sb_run_dir_has(dir, 3));
     for (uint64_t key = 1; key <= 2; key++)
         EXPECT(append(dir, key, (int64_t)key, NULL) == SB_OK);

@@ -27,8 +27,8 @@ typedef struct sb_rig {
 
 /**
  * Fill a rig: q and k follow topics that change along the sequence, value norms vary by a factor
- * of 8 between spans, about 1. Token j of a kv head depends on the seed and j alone, so a shorter rig of
- * the same seed holds a prefix of a longer one's keys. The rig must stay where it is.
+ * of 8 between spans, about 1. Token j of a kv head depends on the seed and j alone, so a shorter
+ * rig of the same seed holds a prefix of a longer one's keys. The rig must stay where it is.
  */
 void sb_rig_make(sb_rig *rig, const sb_rig_shape *shape);
 

@@ -53,22 +53,42 @@ void sb_score_row(const float *a, const float *b, int64_t n, int64_t length, flo
 }
 
 SB_CLONES
-static void add_line(float *sum, const float *line, int64_t dim)
+static void add_f32(float *sum, const float *x, int64_t dim)
 {
+#pragma omp simd
     for (int64_t c = 0; c < dim; c++)
-        sum[c] += line[c];
+        sum[c] += x[c];
+}
+
+/* Widening is a shift: worth doing on the way in, since this pass reads all of Q and K. */
+SB_CLONES
+static void add_bf16(float *sum, const uint16_t *x, int64_t dim)
+{
+#pragma omp simd
+    for (int64_t c = 0; c < dim; c++) {
+        union {
+            uint32_t bits;
+            float value;
+        } wide = {(uint32_t)x[c] << 16};
+        sum[c] += wide.value;
+    }
 }
 
 void sb_group_sums(sb_dtype dtype, const void *x, int64_t n, int64_t dim, int64_t first,
                    int64_t n_groups, bool reversed, float *line, float *sum)
 {
-    int64_t stride = sb_pad_lanes(dim);
+    int64_t stride = sb_pad_lanes(dim), g = first % n_groups;
     size_t line_bytes = (size_t)dim * sb_dtype_bytes(dtype);
     memset(sum, 0, (size_t)(n_groups * stride) * sizeof *sum);
-    for (int64_t t = 0; t < n; t++) {
-        int64_t g = (first + t) % n_groups;
-        sb_to_f32(dtype, (const char *)x + (size_t)t * line_bytes, line, dim);
-        add_line(sum + (reversed ? n_groups - 1 - g : g) * stride, line, dim);
+    for (int64_t t = 0; t < n; t++, g = g + 1 < n_groups ? g + 1 : 0) {
+        const void *token = (const char *)x + (size_t)t * line_bytes;
+        float *to = sum + (reversed ? n_groups - 1 - g : g) * stride;
+        if (dtype == SB_BF16) {
+            add_bf16(to, token, dim);
+        } else {
+            sb_to_f32(dtype, token, line, dim);
+            add_f32(to, line, dim);
+        }
     }
 }
 
