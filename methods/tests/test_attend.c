@@ -346,14 +346,16 @@ static void test_shapes(void)
 
 static void test_long(void)
 {
-    TEST("8192 keys hold 1e-6, with and without a common offset of V");
-    const shape x = {1, 2, 1, 40, 8192, 64, 64, 64, {0}, {0}};
-    for (int offset = 0; offset < 2; offset++) {
+    TEST("8192 keys and peaked scores hold 1e-6, with and without a common offset of V");
+    for (int i = 0; i < 4; i++) {
+        const int64_t dim = i / 2 ? 128 : 64;
+        const shape x = {1, 2, 1, 40, 8192, dim, dim, 64, {0}, {0}};
         setup s;
         REQUIRE(make_setup(&s, &x, SB_F32));
         sb_free(s.tensor[2]);
         sb_free(s.exact[2]);
-        fill_tensor(&s, 2, offset);
+        fill_tensor(&s, 2, i % 2);
+        s.p.scale *= 3;
         oracle(&s, NULL);
         check_kernels(&s, NULL);
         free_setup(&s);

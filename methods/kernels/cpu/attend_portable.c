@@ -32,7 +32,7 @@ enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 #endif
 #endif
 
-enum { STRIP = LANES * VECTORS, KEY_TILE = 64, ALIGN_FLOATS = 16 };
+enum { STRIP = LANES * VECTORS, KEY_TILE = 64, DOT_PART = 32, ALIGN_FLOATS = 16 };
 
 typedef float vf __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t vi __attribute__((vector_size(LANES * sizeof(int32_t))));
@@ -147,9 +147,12 @@ static void softmax_tile(vf *s, int64_t n_keys, int n_vec, float gain, vf *max, 
 {
     const float floor = -125.0f / gain;
     for (int v = 0; v < n_vec; v++) {
-        vf top = max[v], total = {0};
-        for (int64_t j = 0; j < n_keys; j++)
+        vf top = max[v], other = top, total = {0};
+        for (int64_t j = 0; j + 1 < n_keys; j += 2) { /* two chains hide the latency */
             top = max_of(top, s[j * n_vec + v]);
+            other = max_of(other, s[(j + 1) * n_vec + v]);
+        }
+        top = max_of(max_of(top, other), s[(n_keys - 1) * n_vec + v]);
         for (int64_t j = 0; j < n_keys; j++) {
             vf p = power_of_two(s[j * n_vec + v] - top, gain, floor);
             s[j * n_vec + v] = p;
@@ -181,6 +184,28 @@ static void widen(sb_dtype dtype, const void *src, float *dst, int64_t n)
                                           (const __m128i *)(const void *)(half + i))));
 #endif
     sb_to_f32(dtype, (const char *)src + i * (int64_t)sb_dtype_bytes(dtype), dst + i, n - i);
+}
+
+static void narrow(sb_dtype dtype, const float *src, void *dst, int64_t n)
+{
+    int64_t i = 0;
+    uint16_t *half = dst;
+    if (dtype == SB_BF16) {
+        for (; i < n; i++) {
+            uint32_t bits, rounded;
+            memcpy(&bits, src + i, sizeof bits);
+            rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+            half[i] = (uint16_t)((src[i] == src[i] ? rounded : bits | 0x400000u) >> 16);
+        }
+        return;
+    }
+#if defined(__F16C__)
+    if (dtype == SB_F16)
+        for (; i + 8 <= n; i += 8)
+            _mm_storeu_si128((__m128i *)(void *)(half + i),
+                             _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+    sb_from_f32(dtype, src + i, (char *)dst + i * (int64_t)sb_dtype_bytes(dtype), n - i);
 }
 
 /* n elements from element `at` of an input tensor as float32: in place where they are. */
@@ -279,6 +304,19 @@ static void start_strip(const unit *u, workspace *w, const strip *x, int64_t fir
     }
 }
 
+/* s [n_keys][n_vec] = k q. Long float32 dot products are summed in parts: one chain of 128 terms
+ * alone would cost 1e-6 of the output where scores spread over 10 nats. */
+static void score_tile(const sb_problem *p, const float *k, int64_t n_keys, const strip *x, vf *s)
+{
+    int64_t part = p->dtype == SB_F32 && p->dim > DOT_PART ? DOT_PART : p->dim;
+    vf add[VECTORS];
+    for (int v = 0; v < VECTORS; v++)
+        add[v] = (vf){0} + 1.0f;
+    for (int64_t c = 0; c < p->dim; c += part)
+        multiply(k + c, p->dim, 1, n_keys, x->q + c * x->n_vec,
+                 p->dim - c < part ? p->dim - c : part, c ? add : NULL, s, x->n_vec);
+}
+
 static void attend_tile(const unit *u, workspace *w, int64_t key, int64_t n_keys)
 {
     const sb_problem *p = u->p;
@@ -292,7 +330,7 @@ static void attend_tile(const unit *u, workspace *w, int64_t key, int64_t n_keys
         int64_t n = seen < n_keys ? seen : n_keys;
         if (n <= 0)
             continue;
-        multiply(k, p->dim, 1, n, x.q, p->dim, NULL, w->s, x.n_vec);
+        score_tile(p, k, n, &x, w->s);
         if (visible < n)
             mask_keys(w->s, n, x.n_vec, visible);
         softmax_tile(w->s, n, x.n_vec, gain, x.max, x.sum, w->keep);
@@ -307,12 +345,12 @@ static void finish_strip(const unit *u, workspace *w, const strip *x, int64_t fi
     int64_t width = (int64_t)x->n_vec * LANES;
     for (int64_t i = 0; i < x->n_queries; i++) {
         float sum = x->sum[i / LANES][i % LANES], max = x->max[i / LANES][i % LANES];
+        float inverse = 1 / sum;
         int64_t at = u->q_at + first + i;
         for (int64_t c = 0; c < p->dim_v; c++)
-            w->row[c] = o_ci[c * width + i] / sum;
-        sb_from_f32(p->dtype, w->row,
-                    (char *)u->out->o + at * p->dim_v * (int64_t)sb_dtype_bytes(p->dtype),
-                    p->dim_v);
+            w->row[c] = o_ci[c * width + i] * inverse;
+        narrow(p->dtype, w->row,
+               (char *)u->out->o + at * p->dim_v * (int64_t)sb_dtype_bytes(p->dtype), p->dim_v);
         u->out->lse[at] = (float)(max * p->scale + log((double)sum));
     }
 }
@@ -381,17 +419,20 @@ static size_t scratch_bytes(const sb_problem *p, int64_t block, int n_threads)
 static void attend(const sb_problem *p, const sb_inputs *in, const sb_pattern *pat, int64_t block,
                    const sb_outputs *out, void *scratch, int n_threads)
 {
-    int64_t n_rows = sb_max_rows(p, block), per_row = p->n_batch * p->n_heads;
+    int64_t n_rows = sb_max_rows(p, block), group = p->n_heads / p->n_kv_heads;
     int64_t floats = lay_out(p, block, NULL, NULL);
 #pragma omp parallel num_threads(n_threads)
     {
         workspace w;
         (void)lay_out(p, block, (float *)scratch + omp_get_thread_num() * floats, &w);
-        /* Long rows first: the short ones then fill the threads' last moments. */
+        /* One kv head at a time keeps its K and V in cache; its long rows go first, so that the
+         * last units, over which threads wait for each other, are short. */
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t i = 0; i < n_rows * per_row; i++)
-            attend_unit(p, in, pat, block, out, &w, i % per_row / p->n_heads,
-                        n_rows - 1 - i / per_row, i % p->n_heads);
+        for (int64_t i = 0; i < p->n_batch * p->n_heads * n_rows; i++) {
+            int64_t kv = i / (n_rows * group), row = n_rows - 1 - i / group % n_rows;
+            attend_unit(p, in, pat, block, out, &w, kv / p->n_kv_heads, row,
+                        kv % p->n_kv_heads * group + i % group);
+        }
     }
 }
 
