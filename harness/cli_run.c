@@ -83,11 +83,16 @@ out:
 /* ---- check --------------------------------------------------------------------------------- */
 
 /* Sustained GFLOP/s that one core may be expected to reach, for estimates alone. */
-static double expected_gflops(void)
+static double expected_gflops(const sb_attend_kernel *kernel)
 {
-    const char *isa = sb_cpu_kernel_best()->isa;
-    return strcmp(isa, "avx512") == 0 ? 60 : strcmp(isa, "avx2") == 0 ? 30 : 8;
+    const char *isa = kernel->isa;
+    return strcmp(isa, "amx") == 0      ? 600
+           : strcmp(isa, "avx512") == 0 ? 60
+           : strcmp(isa, "avx2") == 0   ? 30
+                                        : 8;
 }
+
+static const double reference_gflops = 12; /* of a core in float64, likewise */
 
 static void print_duration(double seconds)
 {
@@ -129,7 +134,9 @@ sb_status sb_cmd_check(const sb_args *args, sb_err *err)
     if (st != SB_OK)
         return st;
     SB_TRY(sb_sweep_open(&cfg, &sweep, err));
-    double rate = expected_gflops() * 1e9 * sb_threads_of(args);
+    const sb_problem problem = sb_sweep_problem(&sweep, 0);
+    const sb_attend_kernel *kernel = sb_cpu_kernel_for(&problem, SB_DENSE_TILE);
+    double rate = expected_gflops(kernel) * 1e9 * sb_threads_of(args);
     const sb_latency_options *latency = &cfg.measure.latency;
     for (int64_t i = 0; i < sweep.n_cells; i++) {
         sb_estimate e = sb_estimate_cell(&sweep, i / cfg.n_variants, i % cfg.n_variants);
@@ -149,9 +156,10 @@ sb_status sb_cmd_check(const sb_args *args, sb_err *err)
            attend, work, references);
     printf("  memory    %.2f GiB at the largest cell\n", memory / 0x1p30);
     printf("  time      ");
-    print_duration(work / rate + timed_s + 4 * references / rate);
+    print_duration(work / rate + timed_s +
+                   references / (reference_gflops * 1e9 * sb_threads_of(args)));
     printf(" on %d threads at %.0f GFLOP/s each (%s kernel)\n", sb_threads_of(args),
-           expected_gflops(), sb_cpu_kernel_best()->name);
+           expected_gflops(kernel), kernel->name);
 out:
     sb_sweep_close(&sweep);
     sb_config_free(&cfg);

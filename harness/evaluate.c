@@ -40,6 +40,7 @@ static char *identity_text(const sb_sweep *sweep, int64_t shape, int64_t variant
                            const sb_exec *exec)
 {
     const sb_shape_cell *s = &sweep->shapes[shape];
+    const sb_problem problem = sb_sweep_problem(sweep, shape);
     const sb_variant *v = &sweep->cfg->variants[variant];
     char *measure = measure_text(&sweep->cfg->measure);
     char *params = params_text(v->method, v->values, "; ");
@@ -57,8 +58,8 @@ static char *identity_text(const sb_sweep *sweep, int64_t shape, int64_t variant
                           "\ndtype: %s\nbackend: cpu\nkernel: %s\nthreads: %d\nmethod: %s\n"
                           "params: \"%s\"\nmatch: \"%s\"\nmeasure: %s\n",
                           sweep->captures[s->capture].digest, s->layer, s->tokens,
-                          sb_dtype_name(s->dtype), sb_cpu_kernel_best()->name, exec->n_threads,
-                          v->method->name, params, target, measure);
+                          sb_dtype_name(s->dtype), sb_cpu_kernel_for(&problem, SB_DENSE_TILE)->name,
+                          exec->n_threads, v->method->name, params, target, measure);
     sb_free(target);
     sb_free(params);
     sb_free(measure);
@@ -115,7 +116,9 @@ static sb_status describe(const sb_sweep *sweep, const sb_shape_data *data, sb_c
     SB_TRY(sb_record_set(&r->model, cap->model, err));
     SB_TRY(sb_record_set(&r->dtype, sb_dtype_name(p->dtype), err));
     SB_TRY(sb_record_set(&r->backend, "cpu", err));
-    SB_TRY(sb_record_set(&r->kernel, sb_cpu_kernel_best()->name, err));
+    const sb_attend_kernel *kernel =
+        cell->plan && cell->plan->kernel ? cell->plan->kernel : sb_cpu_kernel_for(p, SB_DENSE_TILE);
+    SB_TRY(sb_record_set(&r->kernel, kernel->name, err));
     SB_TRY(sb_record_set(&r->method, m->name, err));
     SB_TRY(sb_record_set(&r->params, params, err));
     SB_TRY(sb_record_set(&r->config, config, err));

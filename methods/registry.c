@@ -66,8 +66,8 @@ sb_status sb_plan_create(const sb_method *m, const sb_problem *p, const sb_exec 
     plan->exec = *exec;
     SB_TRY(adopt_problem(plan, p, err));
     if (!m->attend) {
-        plan->kernel = sb_cpu_kernel_best();
-        int64_t block = m->select ? plan->block : SB_DENSE_TILE;
+        plan->kernel = sb_cpu_kernel_for(p, m->select ? plan->block : SB_DENSE_TILE);
+        int64_t block = m->select ? plan->block : plan->kernel->dense_tile;
         size_t bytes = plan->kernel->scratch_bytes(p, block, exec->n_threads);
         plan->kernel_scratch = sb_alloc((int64_t)bytes, 1);
         SB_CHECK(plan->kernel_scratch, err, SB_NO_MEMORY, "out of memory for %zu bytes of scratch",
@@ -95,7 +95,7 @@ sb_status sb_plan_attend(sb_plan *plan, const sb_inputs *in, const sb_pattern *p
         return plan->method->attend(plan, in, pat, out, err);
     bool dense = !plan->method->select;
     plan->kernel->attend(&plan->problem, in, dense ? NULL : pat,
-                         dense ? SB_DENSE_TILE : plan->block, out, plan->kernel_scratch,
+                         dense ? plan->kernel->dense_tile : plan->block, out, plan->kernel_scratch,
                          plan->exec.n_threads);
     return SB_OK;
 }

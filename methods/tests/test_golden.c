@@ -238,11 +238,12 @@ static void check_attention(const golden *g, const int64_t *row_ptr, const int32
     double *lse = read_dataset(g->group, "lse_head0", H5T_NATIVE_DOUBLE, sizeof *lse, &n_lse);
     float *q = widen(g->q, n), *k = widen(g->k, n), *v = widen(g->v, n);
     sb_inputs in = {q, k, v};
+    const sb_problem f32 = {.dtype = SB_F32};
     int n_kernels;
     const sb_attend_kernel *const *kernels = sb_cpu_kernels(&n_kernels);
     EXPECT(n_rows > 0 && n_o == n_rows * g->dim && n_lse == n_rows);
     for (int i = 0; i < n_kernels; i++)
-        for (int64_t r = 0; r < n_rows && kernels[i]->available(); r++)
+        for (int64_t r = 0; r < n_rows && sb_attend_runs(kernels[i], &f32, g->block); r++)
             check_row(g, kernels[i], &in, t[r], row_ptr, col, o + r * g->dim, lse[r]);
     free(v);
     free(k);

@@ -17,22 +17,33 @@ extern "C" {
  * is pat->block, or any tile size for dense.
  */
 typedef struct sb_attend_kernel {
-    const char *name; /**< recorded in results: "portable-avx512" */
-    const char *isa;  /**< "x86-64", "avx2", "avx512", ... */
+    const char *name;   /**< recorded in results: "portable-avx512" */
+    const char *isa;    /**< "x86-64", "avx2", "avx512", "amx" */
+    int64_t dense_tile; /**< block with which dense attention runs best */
     bool (*available)(void);
+    bool (*supports)(const sb_problem *p, int64_t block); /**< NULL: every problem and block */
     size_t (*scratch_bytes)(const sb_problem *p, int64_t block, int n_threads);
     void (*attend)(const sb_problem *p, const sb_inputs *in, const sb_pattern *pat, int64_t block,
                    const sb_outputs *out, void *scratch, int n_threads);
 } sb_attend_kernel;
 
-enum { SB_DENSE_TILE = 64 }; /**< tile size with which dense attention runs here */
+/** Whether this machine can run the kernel on the problem with this block. */
+static inline bool sb_attend_runs(const sb_attend_kernel *kernel, const sb_problem *p,
+                                  int64_t block)
+{
+    return kernel->available() && (!kernel->supports || kernel->supports(p, block));
+}
+
+enum { SB_DENSE_TILE = 64 }; /**< tile size in which dense attention is counted and binned */
 
 /** All kernels of this build, best first. */
 const sb_attend_kernel *const *sb_cpu_kernels(int *n);
 
-/** The best kernel that this machine can run, STEMBENCH_ISA_MAX permitting ("x86-64", "avx2",
- *  "avx512"). Never NULL: the portable kernel runs anywhere. */
-const sb_attend_kernel *sb_cpu_kernel_best(void);
+/** The best kernel that this machine can run for the problem and block, STEMBENCH_ISA_MAX
+ * permitting
+ *  ("x86-64", "avx2", "avx512", "amx"). Never NULL: the portable kernel runs everything anywhere.
+ */
+const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block);
 
 #ifdef __cplusplus
 }

@@ -441,5 +441,10 @@ static void attend(const sb_problem *p, const sb_inputs *in, const sb_pattern *p
 
 extern const sb_attend_kernel JOIN(sb_cpu_portable_, SB_ISA);
 const sb_attend_kernel JOIN(sb_cpu_portable_, SB_ISA) = {
-    "portable-" ISA_NAME, ISA_NAME, available, scratch_bytes, attend,
+    .name = "portable-" ISA_NAME,
+    .isa = ISA_NAME,
+    .dense_tile = SB_DENSE_TILE,
+    .available = available,
+    .scratch_bytes = scratch_bytes,
+    .attend = attend,
 };

@@ -4,9 +4,10 @@
 #include <string.h>
 
 #if defined(__x86_64__)
-extern const sb_attend_kernel sb_cpu_portable_avx512, sb_cpu_portable_avx2, sb_cpu_portable_x86_64;
-static const sb_attend_kernel *const kernels[] = {&sb_cpu_portable_avx512, &sb_cpu_portable_avx2,
-                                                  &sb_cpu_portable_x86_64};
+extern const sb_attend_kernel sb_cpu_amx, sb_cpu_portable_avx512, sb_cpu_portable_avx2,
+    sb_cpu_portable_x86_64;
+static const sb_attend_kernel *const kernels[] = {&sb_cpu_amx, &sb_cpu_portable_avx512,
+                                                  &sb_cpu_portable_avx2, &sb_cpu_portable_x86_64};
 #else
 extern const sb_attend_kernel sb_cpu_portable_generic;
 static const sb_attend_kernel *const kernels[] = {&sb_cpu_portable_generic};
@@ -20,7 +21,7 @@ const sb_attend_kernel *const *sb_cpu_kernels(int *n)
     return kernels;
 }
 
-const sb_attend_kernel *sb_cpu_kernel_best(void)
+const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block)
 {
     const char *max = getenv("STEMBENCH_ISA_MAX");
     int from = 0;
@@ -28,7 +29,7 @@ const sb_attend_kernel *sb_cpu_kernel_best(void)
     while (max && from < N_KERNELS - 1 && strcmp(kernels[from]->isa, max) != 0)
         from++;
     for (int i = from; i < N_KERNELS - 1; i++)
-        if (kernels[i]->available())
+        if (sb_attend_runs(kernels[i], p, block))
             return kernels[i];
     return kernels[N_KERNELS - 1];
 }
