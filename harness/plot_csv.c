@@ -260,7 +260,10 @@ static sb_status write_latency(const sb_plot_group *g, const char *csv_path, con
     put_settings(&s, g, true);
     SB_TRY(put_labels(&s, g, err));
     SB_TRY(caption(&s, g, g->layers, g->n_layers, " (mean)", longest(g), err));
-    SB_TRY(machine(&s, g, "select + attend of one layer, median and its 95 % interval.", err));
+    SB_TRY(machine(
+        &s, g,
+        "select + attend of one layer, median and its 95 % interval (below 6 samples: extremes).",
+        err));
     SB_TRY(put_key(&s, 0, err, "Ideal = dense time x density. " DENSITY));
     SB_TRY(omissions(&s, g, err));
 out:
@@ -291,7 +294,10 @@ static sb_status write_latency_length(const sb_plot_group *g, const char *csv_pa
         put_dense(&s, g, i);
     SB_TRY(put_labels(&s, g, err));
     SB_TRY(caption(&s, g, g->layers, g->n_layers, " (mean)", 0, err));
-    SB_TRY(machine(&s, g, "select + attend of one layer, median and its 95 % interval.", err));
+    SB_TRY(machine(
+        &s, g,
+        "select + attend of one layer, median and its 95 % interval (below 6 samples: extremes).",
+        err));
     SB_TRY(put_key(&s, 0, err,
                    "At each length the setting nearest to density %.2f, within a factor of 1.5: "
                    "%.2f to %.2f here.",

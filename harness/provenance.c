@@ -47,7 +47,7 @@ static void proc_field(const char *path, const char *key, char *value, size_t by
         (void)fclose(file);
 }
 
-char *sb_provenance(const char *kernel, int n_threads, int pinned)
+char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned)
 {
     unsigned h5[3] = {0};
     int yaml[3] = {0};
@@ -70,7 +70,7 @@ char *sb_provenance(const char *kernel, int n_threads, int pinned)
                       "options: \"%s\"\n"
                       "hdf5: %u.%u.%u\n"
                       "libyaml: %d.%d.%d\n"
-                      "os: %s %s %s\n"
+                      "os: %s %s\n"
                       "cpu: \"%s\"\n"
                       "cores: %d\n"
                       "memory: %s\n"
@@ -81,7 +81,7 @@ char *sb_provenance(const char *kernel, int n_threads, int pinned)
                       "utc: %s\n",
                       SB_VERSION, SB_COMMIT, (unsigned long long)sb_build_id(), COMPILER, SB_FLAGS,
                       SB_OPTIONS, h5[0], h5[1], h5[2], yaml[0], yaml[1], yaml[2], os.sysname,
-                      os.release, os.machine, cpu, sb_cores(), memory, kernel, n_threads,
+                      os.machine, cpu, n_cores, memory, kernel, n_threads,
                       pinned ? "true" : "false", utc);
 }
 

@@ -393,10 +393,11 @@ sb_status sb_run(const sb_sweep *sweep, const sb_run_options *options, const vol
 
     SB_TRY(check_data(&run, err));
     SB_TRY(make_keys(&run, err));
+    int n_cores = sb_cores(); /* before pinning leaves this thread one */
     bool pinned = sb_pin_threads(options->n_threads);
     const sb_problem problem = sb_sweep_problem(sweep, 0);
-    run.provenance =
-        sb_provenance(sb_cpu_kernel_for(&problem, SB_DENSE_TILE)->name, options->n_threads, pinned);
+    run.provenance = sb_provenance(sb_cpu_kernel_for(&problem, SB_DENSE_TILE)->name, n_cores,
+                                   options->n_threads, pinned);
     SB_CHECK(run.provenance, err, SB_NO_MEMORY, "out of memory for provenance");
     SB_TRY(sb_run_dir_open(options->out_dir, sweep->cfg->text, options->fresh, &run.dir, err));
     start_progress(&run);
