@@ -10,6 +10,7 @@
 #include "harness/config.h"
 #include "harness/plot.h"
 #include "harness/provenance.h"
+#include "methods/kernels/cpu/attend.h"
 #include "methods/method.h"
 
 typedef struct command {
@@ -192,6 +193,10 @@ int sb_threads_of(const sb_args *args)
 
 sb_status sb_check_backend(const char *choice, sb_err *err)
 {
+    const char *isa = getenv("STEMBENCH_ISA_MAX");
+    if (isa && !sb_isa_known(isa))
+        return sb_fail(err, SB_UNAVAILABLE,
+                       "STEMBENCH_ISA_MAX is '%.40s'; expected amx, avx512, avx2 or x86-64", isa);
     if (strcmp(choice, "auto") == 0 || strcmp(choice, "cpu") == 0)
         return SB_OK;
     if (strcmp(choice, "cuda") == 0)

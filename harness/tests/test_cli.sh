@@ -82,6 +82,7 @@ config "not YAML" "bad.yaml:" 's/^methods:/methods: [/'
 expect "missing config" 5 'nowhere.yaml' "$program" run nowhere.yaml
 expect "backend cuda" 4 'no CUDA backend' "$program" run good.yaml --backend cuda --out never
 expect "backend in the config" 4 'no CUDA backend' "$program" run good.yaml --set backend=cuda --out never
+expect "an unknown ISA" 4 "STEMBENCH_ISA_MAX is .sse9" env STEMBENCH_ISA_MAX=sse9 "$program" run good.yaml --out never
 expect "a set that is wrong" 2 'set stem.mu=9' "$program" run good.yaml --set stem.mu=9 --out never
 
 # ---- wrong data ----------------------------------------------------------------------------------------

@@ -39,6 +39,9 @@ enum { SB_DENSE_TILE = 64 }; /**< tile size in which dense attention is counted 
 /** All kernels of this build, best first. */
 const sb_attend_kernel *const *sb_cpu_kernels(int *n);
 
+/** Whether a kernel of this build has that ISA name. */
+bool sb_isa_known(const char *isa);
+
 /** The best kernel that this machine can run for the problem and block, STEMBENCH_ISA_MAX
  * permitting
  *  ("x86-64", "avx2", "avx512", "amx"). Never NULL: the portable kernel runs everything anywhere.

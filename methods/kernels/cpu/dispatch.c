@@ -21,6 +21,14 @@ const sb_attend_kernel *const *sb_cpu_kernels(int *n)
     return kernels;
 }
 
+bool sb_isa_known(const char *isa)
+{
+    for (int i = 0; i < N_KERNELS; i++)
+        if (strcmp(kernels[i]->isa, isa) == 0)
+            return true;
+    return false;
+}
+
 const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block)
 {
     const char *max = getenv("STEMBENCH_ISA_MAX");
