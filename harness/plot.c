@@ -183,16 +183,6 @@ static char *suffix_of(const sb_record *r, bool alone)
                       r->backend ? r->backend : "");
 }
 
-static bool opens_group(const sb_record *records, int64_t i)
-{
-    if (!sb_plot_usable(&records[i]))
-        return false;
-    for (int64_t j = 0; j < i; j++)
-        if (sb_plot_usable(&records[j]) && sb_plot_same_group(&records[j], &records[i]))
-            return false;
-    return true;
-}
-
 static sb_status write_group(const job *j, const sb_record *first, const char *suffix, sb_err *err)
 {
     sb_plot_group g;
@@ -217,12 +207,12 @@ static sb_status each_group(const job *j, sb_err *err)
     sb_status st = SB_OK;
     char *suffix = NULL;
     for (int64_t i = 0; i < j->n; i++)
-        n_groups += opens_group(j->records, i);
+        n_groups += sb_plot_opens_group(j->records, i);
     SB_CHECK(n_groups > 0, err, SB_BAD_DATA, "%s: no finished record to plot", j->plots_dir);
     /* all data first: it serves without gnuplot too */
     for (int drawing = 0; drawing < 2; drawing++) {
         for (int64_t i = 0; i < j->n; i++) {
-            if (!opens_group(j->records, i))
+            if (!sb_plot_opens_group(j->records, i))
                 continue;
             const sb_record *first = &j->records[i];
             suffix = suffix_of(first, n_groups == 1);

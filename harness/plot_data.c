@@ -28,6 +28,16 @@ bool sb_plot_usable(const sb_record *r)
     return same_text(r->status, "ok") && r->tokens > 0;
 }
 
+bool sb_plot_opens_group(const sb_record *records, int64_t i)
+{
+    if (!sb_plot_usable(&records[i]))
+        return false;
+    for (int64_t j = 0; j < i; j++)
+        if (sb_plot_usable(&records[j]) && sb_plot_same_group(&records[j], &records[i]))
+            return false;
+    return true;
+}
+
 static bool is_dense(const sb_record *r)
 {
     const sb_method *m = sb_method_find(text(r->method));

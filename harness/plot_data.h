@@ -52,6 +52,9 @@ bool sb_plot_same_group(const sb_record *a, const sb_record *b);
 /** Whether a record is finished: its numbers may be shown. */
 bool sb_plot_usable(const sb_record *r);
 
+/** Whether records[i] is the first finished one of its group. */
+bool sb_plot_opens_group(const sb_record *records, int64_t i);
+
 /**
  * Gather the finished records of the group of `first` into curves and points. Curves and slots
  * come in the order of the records, which must outlive the group. SB_NO_MEMORY.

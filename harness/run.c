@@ -12,7 +12,10 @@
 #include "harness/timing.h"
 #include "methods/kernels/cpu/attend.h"
 
-enum { BUNDLE = 16 }; /* cells timed against each other, and lost together by a kill */
+/* Cells timed against each other, with one dense baseline, are also lost together by a kill: so
+ * many at most, and beyond MIN_BUNDLE no more once their expected work would take a while. */
+enum { MIN_BUNDLE = 4, BUNDLE = 64 };
+static const double bundle_flops = 4e12;
 
 typedef struct runner {
     const sb_sweep *sweep;
@@ -241,25 +244,27 @@ static void announce(runner *run, int64_t shape, const char *what)
     sb_progress_doing(&run->progress, text);
 }
 
-/* Compute up to BUNDLE pending cells of a shape from variant *next on. */
+/* Compute a bundle of pending cells of a shape from variant *next on. */
 static sb_status run_bundle(runner *run, int64_t shape, int64_t *next, const sb_shape_data *data,
                             sb_err *err)
 {
     sb_status st = SB_OK;
     const sb_config *cfg = run->sweep->cfg;
     sb_cell cells[BUNDLE];
-    int64_t n = 0, n_finished = 0;
+    int64_t n = 0;
+    double work = 0;
     bool timed = cfg->measure.latency.enabled;
-    for (; *next < cfg->n_variants && n < BUNDLE; ++*next) {
+    for (; *next < cfg->n_variants && n < BUNDLE && (n < MIN_BUNDLE || work < bundle_flops);
+         ++*next) {
         if (!pending(run, shape * cfg->n_variants + *next))
             continue;
         announce(run, shape, cfg->variants[*next].method->name);
+        work += sb_estimate_cell(run->sweep, shape, *next).work_flops;
         SB_CHECK(!run->stop || !*run->stop, err, SB_INTERRUPTED, "interrupted");
         st = sb_cell_evaluate(run->sweep, shape, *next, data, &cells[n], err);
         n++;
         if (st == SB_OK && !timed) {
             st = finish_cell(run, &cells[n - 1], err);
-            n_finished++;
             sb_cell_free(&cells[--n]);
         }
         if (st != SB_OK)

@@ -54,7 +54,8 @@ static void print_row(const char *label, double density, double budget, double r
 static void print_length(const sb_plot_group *g, int64_t length)
 {
     int64_t tokens = g->lengths[length];
-    printf("\n%s, %s, %" PRId64 " tokens, layers", g->first->model, g->first->dtype, tokens);
+    printf("\n%s, %s, %" PRId64 " tokens, layer%s", g->first->model, g->first->dtype, tokens,
+           g->n_layers > 1 ? "s" : "");
     for (int64_t i = 0; i < g->n_layers; i++)
         printf("%s %" PRId64, i ? "," : "", g->layers[i]);
     printf(" (%s kernel, %" PRId64 " threads)\n", g->first->kernel, g->first->threads);
@@ -85,21 +86,11 @@ static void print_unfinished(const sb_record *records, int64_t n)
         printf("... and %" PRId64 " more, see results.csv\n", shown - 10);
 }
 
-static bool first_of_group(const sb_record *records, int64_t i)
-{
-    if (!sb_plot_usable(&records[i]))
-        return false;
-    for (int64_t j = 0; j < i; j++)
-        if (sb_plot_usable(&records[j]) && sb_plot_same_group(&records[j], &records[i]))
-            return false;
-    return true;
-}
-
 sb_status sb_table_print(const sb_record *records, int64_t n, sb_err *err)
 {
     for (int64_t i = 0; i < n; i++) {
         sb_plot_group g = {0};
-        if (!first_of_group(records, i))
+        if (!sb_plot_opens_group(records, i))
             continue;
         sb_status st = sb_plot_group_build(records, n, &records[i], &g, err);
         if (st != SB_OK)
