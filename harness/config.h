@@ -65,7 +65,8 @@ typedef struct sb_config {
  * Load, validate and expand a YAML config. `sets` are n_sets texts "key=value" that override the
  * file: the key is a dotted path ("measure.latency.min_samples", "stem.mu" for every entry of that
  * method), the value any YAML. Errors: SB_USAGE "file:line:col: what; expected what", unknown and
- * duplicate keys included, with the nearest known key as a hint; SB_IO when unreadable.
+ * duplicate keys included, with the nearest known key as a hint; SB_USAGE too when there is no such
+ * file, SB_IO when it cannot be read.
  */
 sb_status sb_config_load(const char *path, const char *const *sets, int64_t n_sets, sb_config *cfg,
                          sb_err *err);

@@ -14,7 +14,10 @@ sb_status sb_text_read(const char *path, struct sb_arena *arena, const char **te
     sb_status st = SB_OK;
     char *buf = NULL;
     FILE *file = fopen(path, "rb");
-    SB_CHECK(file, err, SB_IO, "%.300s: %s; expected a readable file", path, strerror(errno));
+    /* A name that is not there is the user's mistake; a file that cannot be read is the system's.
+     */
+    SB_CHECK(file, err, errno == ENOENT || errno == ENOTDIR ? SB_USAGE : SB_IO,
+             "%.300s: %s; expected a readable file", path, strerror(errno));
     buf = sb_alloc_uninit(SB_MAX_TEXT_BYTES + 1, 1);
     SB_CHECK(buf, err, SB_NO_MEMORY, "out of memory reading %.300s", path);
     errno = 0;

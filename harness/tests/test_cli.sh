@@ -79,7 +79,7 @@ config "a stride that does not divide" "stride is 7" 's/k: .2, 4./k: 2, stride: 
 config "length beyond the capture" "bad.yaml:4:.*1024 is beyond small.h5; expected at most its 512" 's/^lengths.*/lengths: [1024]/'
 config "a layer that is not there" "bad.yaml:3:.*layer 7" 's/^layers.*/layers: [7]/'
 config "not YAML" "bad.yaml:" 's/^methods:/methods: [/'
-expect "missing config" 5 'nowhere.yaml' "$program" run nowhere.yaml
+expect "missing config" 2 'nowhere.yaml' "$program" run nowhere.yaml
 expect "backend cuda" 4 'no CUDA backend' "$program" run good.yaml --backend cuda --out never
 expect "backend in the config" 4 'no CUDA backend' "$program" run good.yaml --set backend=cuda --out never
 expect "an unknown ISA" 4 "STEMBENCH_ISA_MAX is .sse9" env STEMBENCH_ISA_MAX=sse9 "$program" run good.yaml --out never

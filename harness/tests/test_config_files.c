@@ -38,7 +38,7 @@ static void test_load(void)
     EXPECT(strcmp(cfg.text, "data: d\nmethods: [dense]\n") == 0);
 
     TEST("configs that cannot be read");
-    EXPECT(load("gone.yaml") == SB_IO);
+    EXPECT(load("gone.yaml") == SB_USAGE);
     EXPECT(strcmp(err.msg, "gone.yaml: No such file or directory; expected a readable file") == 0);
     EXPECT(load("sub") == SB_IO);
     EXPECT(strcmp(err.msg, "sub: Is a directory; expected a readable file") == 0);
