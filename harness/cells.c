@@ -87,19 +87,7 @@ sb_problem sb_sweep_problem(const sb_sweep *sweep, int64_t shape)
 {
     const sb_shape_cell *s = &sweep->shapes[shape];
     const sb_capture *cap = &sweep->captures[s->capture];
-    const sb_layer_info *layer = sb_capture_layer(cap, s->layer);
-    return (sb_problem){
-        .n_batch = 1,
-        .n_heads = layer->n_heads,
-        .n_kv_heads = layer->n_kv_heads,
-        .q_len = s->tokens,
-        .kv_len = s->tokens,
-        .dim = layer->dim,
-        .dim_v = layer->dim_v,
-        .dtype = s->dtype,
-        .scale = cap->softmax_scale,
-        .layer = s->layer,
-    };
+    return sb_capture_problem(cap, sb_capture_layer(cap, s->layer), s->tokens, s->dtype);
 }
 
 /* ---- estimates ----------------------------------------------------------------------------- */

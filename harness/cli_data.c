@@ -72,16 +72,11 @@ static sb_status open_problem(const sb_args *args, const sb_capture *cap, sb_pro
     if (tokens > cap->tokens)
         return sb_fail(err, SB_USAGE, "--tokens is %" PRId64 "; expected at most %" PRId64, tokens,
                        cap->tokens);
-    *p = (sb_problem){.n_batch = 1,
-                      .n_heads = layer->n_heads,
-                      .n_kv_heads = layer->n_kv_heads,
-                      .q_len = tokens,
-                      .kv_len = tokens,
-                      .dim = layer->dim,
-                      .dim_v = layer->dim_v,
-                      .scale = cap->softmax_scale,
-                      .layer = args->layer};
-    return parse_dtype(args->dtype, &p->dtype, err);
+    sb_dtype dtype;
+    sb_status st = parse_dtype(args->dtype, &dtype, err);
+    if (st == SB_OK)
+        *p = sb_capture_problem(cap, layer, tokens, dtype);
+    return st;
 }
 
 static sb_status write_mask(const sb_args *args, const sb_capture *cap, const sb_problem *p,

@@ -272,3 +272,20 @@ const sb_layer_info *sb_capture_layer(const sb_capture *cap, int64_t index)
             return &cap->layers[i];
     return NULL;
 }
+
+sb_problem sb_capture_problem(const sb_capture *cap, const sb_layer_info *layer, int64_t n,
+                              sb_dtype dtype)
+{
+    return (sb_problem){
+        .n_batch = 1,
+        .n_heads = layer->n_heads,
+        .n_kv_heads = layer->n_kv_heads,
+        .q_len = n,
+        .kv_len = n,
+        .dim = layer->dim,
+        .dim_v = layer->dim_v,
+        .dtype = dtype,
+        .scale = cap->softmax_scale,
+        .layer = layer->index,
+    };
+}

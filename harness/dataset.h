@@ -42,6 +42,10 @@ sb_status sb_capture_digest(sb_capture *cap, sb_err *err);
 /** The layer of that index, or NULL. */
 const sb_layer_info *sb_capture_layer(const sb_capture *cap, int64_t index);
 
+/** The problem of attending over the first n tokens of one of its layers in dtype (B = 1). */
+sb_problem sb_capture_problem(const sb_capture *cap, const sb_layer_info *layer, int64_t n,
+                              sb_dtype dtype);
+
 /** Q, K and V of one layer, owned. */
 typedef struct sb_tensors {
     void *q, *k, *v; /**< [H, n, D], [Hkv, n, D], [Hkv, n, Dv] in dtype */

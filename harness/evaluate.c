@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "harness/flops.h"
+#include "harness/hash.h"
 #include "harness/mem.h"
 #include "harness/metrics.h"
 #include "methods/kernels/cpu/attend.h"
@@ -83,9 +84,7 @@ uint64_t sb_cell_key(const sb_sweep *sweep, int64_t shape, int64_t variant, cons
         (void)sb_no_memory(err, "a cell's key");
         return 0;
     }
-    uint64_t hash = 0xcbf29ce484222325u ^ build_id;
-    for (const char *c = identity; *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    uint64_t hash = sb_hash64(identity, strlen(identity), build_id);
     sb_free(identity);
     return hash ? hash : 1;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <yaml.h>
 
+#include "harness/hash.h"
 #include "harness/mem.h"
 #include "sb_version.h"
 
@@ -88,14 +89,13 @@ char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned)
 uint64_t sb_build_id(void)
 {
     unsigned char buf[65536];
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = 0;
     size_t n;
     FILE *file = fopen("/proc/self/exe", "rb");
     if (!file)
         return 0;
     while ((n = fread(buf, 1, sizeof buf, file)) > 0)
-        for (size_t i = 0; i < n; i++)
-            hash = (hash ^ buf[i]) * 0x100000001b3u;
+        hash = sb_hash64(buf, n, hash);
     (void)fclose(file);
     return hash;
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/hash.h"
 #include "harness/mem.h"
 
 enum { CACHE_VERSION = 1 };
@@ -19,18 +20,6 @@ typedef struct header {
 } header;
 
 static const uint64_t cache_magic = 0x4665525f62737473u;
-
-/* FNV-1a by 64-bit words, the last one zero-padded. */
-static uint64_t hash_bytes(uint64_t hash, const void *data, int64_t n_bytes)
-{
-    const char *at = data;
-    for (int64_t i = 0; i < n_bytes; i += 8) {
-        uint64_t word = 0;
-        memcpy(&word, at + i, (size_t)(n_bytes - i < 8 ? n_bytes - i : 8));
-        hash = (hash ^ word) * 0x100000001b3u;
-    }
-    return hash;
-}
 
 typedef struct part {
     void *data;
@@ -50,11 +39,11 @@ static void payload(const sb_reference *ref, part parts[N_PARTS])
 static uint64_t checksum(const sb_reference *ref)
 {
     const int64_t shape[] = {ref->n_heads, ref->dim_v, ref->n_rows};
-    uint64_t hash = hash_bytes(0xcbf29ce484222325u, shape, (int64_t)sizeof shape);
+    uint64_t hash = sb_hash64(shape, sizeof shape, 0);
     part parts[N_PARTS];
     payload(ref, parts);
     for (int i = 0; i < N_PARTS; i++)
-        hash = hash_bytes(hash, parts[i].data, parts[i].n_bytes);
+        hash = sb_hash64(parts[i].data, (size_t)parts[i].n_bytes, hash);
     return hash;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "harness/evaluate.h"
+#include "harness/hash.h"
 #include "harness/mem.h"
 #include "harness/progress.h"
 #include "harness/provenance.h"
@@ -55,13 +56,8 @@ static bool same_layer(const sb_shape_cell *a, const sb_shape_cell *b)
 
 static uint64_t reference_key(uint64_t digest, const sb_problem *p, const int64_t *rows, int64_t n)
 {
-    const int64_t parts[] = {p->layer, p->dtype, p->kv_len, n};
-    uint64_t hash = digest;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        hash = (hash ^ (uint64_t)parts[i]) * 0x9e3779b97f4a7c15u + 1;
-    for (int64_t i = 0; i < n; i++)
-        hash = (hash ^ (uint64_t)rows[i]) * 0x9e3779b97f4a7c15u + 1;
-    return hash;
+    const int64_t shape[] = {(int64_t)digest, p->layer, p->dtype, p->kv_len};
+    return sb_hash64(rows, (size_t)n * sizeof *rows, sb_hash64(shape, sizeof shape, 0));
 }
 
 /* Beside the capture, so that every run on it finds the reference again. */

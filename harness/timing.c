@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "harness/hash.h"
 #include "harness/mem.h"
 
 static const double min_sample_ms = 1;
@@ -159,24 +160,11 @@ static void poison(const stage *s)
     memset(s->out.lse, 0xff, (size_t)s->p->n_heads * s->lse_head_bytes);
 }
 
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes)
-{
-    const char *at = data;
-    for (size_t i = 0; i < bytes; i += 8) {
-        uint64_t word = 0;
-        memcpy(&word, at + i, bytes - i < 8 ? bytes - i : 8);
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
-
 static uint64_t hash_head(const stage *s, int64_t h)
 {
-    uint64_t hash =
-        hash_bytes(1, (const char *)s->out.o + (size_t)h * s->o_head_bytes, s->o_head_bytes);
-    return hash_bytes(hash, (const char *)s->out.lse + (size_t)h * s->lse_head_bytes,
-                      s->lse_head_bytes);
+    const char *o = (const char *)s->out.o + (size_t)h * s->o_head_bytes;
+    const char *lse = (const char *)s->out.lse + (size_t)h * s->lse_head_bytes;
+    return sb_hash64(lse, s->lse_head_bytes, sb_hash64(o, s->o_head_bytes, 0));
 }
 
 /* ---- sampling ------------------------------------------------------------------------------ */
