@@ -11,220 +11,265 @@
 #include <unistd.h>
 
 /* N_STRIPS rows may be on their way at once: N_ITEMS items, each of another row. */
-enum { MAX_CHUNK = 128, N_STRIPS = N_ITEMS, BATCH_KEYS = 512 };
+enum { N_STRIPS = N_ITEMS, BATCH_KEYS = 512, ROWS_PER_THREAD = 16 };
 
 static int64_t round_up(int64_t n, int64_t step)
 {
     return sb_ceil_div(n, step) * step;
 }
 
-/* Keys from here on are read from k_copy: all where channels need padding, else the last chunk,
- * whose tiles may reach past the end. */
-static int64_t first_copied(const sb_amx_shape *x, int64_t b)
-{
-    if (x->p->dim != x->dim)
-        return 0;
-    int64_t n = sb_kv_len(x->p, b), start = (n - 1) / x->block * x->block;
-    return start + (n - 1 - start) / x->chunk * x->chunk;
-}
-
 /* ---- packing K and V --------------------------------------------------------------------- */
 
-/* V [n keys][dim_v] to tiles of V^T: GROUP keys by GROUP values at `v`, n_keys and n_values of them
- * there, the others zero. */
-static void pack_v_group(const bf16 *v, int64_t step, int64_t n_keys, int64_t n_values, bf16 *tiles)
+/* Transpose 16 x 16 words of 32 bits. */
+static inline __attribute__((always_inline)) void transpose(__m512i *x)
 {
-    __m512i lo[TILE], hi[TILE];
-    for (int j = 0; j < TILE; j++) {
+    __m512i y[TILE];
+    for (int i = 0; i < TILE; i += 2) {
+        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < TILE; i += 4)
+        for (int j = 0; j < 2; j++) {
+            x[i + 2 * j] = _mm512_unpacklo_epi64(y[i + j], y[i + j + 2]);
+            x[i + 2 * j + 1] = _mm512_unpackhi_epi64(y[i + j], y[i + j + 2]);
+        }
+    for (int i = 0; i < TILE; i += 8)
+        for (int j = 0; j < 4; j++) {
+            y[i + j] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0x88);
+            y[i + j + 4] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0xdd);
+        }
+    for (int j = 0; j < 8; j++) {
+        x[j] = _mm512_shuffle_i32x4(y[j], y[j + 8], 0x88);
+        x[j + 8] = _mm512_shuffle_i32x4(y[j], y[j + 8], 0xdd);
+    }
+}
+
+/* Row i of n rows of n_values, zeros past their ends. */
+static inline __m512i load_row(const bf16 *rows, int64_t step, int64_t i, int64_t n,
+                               int64_t n_values)
+{
+    return _mm512_maskz_loadu_epi16(i < n ? first_bits(n_values) : 0, rows + i * step);
+}
+
+/* TILE keys to one tile of K^T: pairs of channels by keys. */
+static void pack_k_tile(const bf16 *k, int64_t step, int64_t n_keys, int64_t n_channels, bf16 *tile)
+{
+    __m512i x[TILE];
+    if (n_keys >= TILE && n_channels >= GROUP)
+        for (int i = 0; i < TILE; i++)
+            x[i] = _mm512_loadu_si512(k + i * step);
+    else
+        for (int i = 0; i < TILE; i++)
+            x[i] = load_row(k, step, i, n_keys, n_channels);
+    transpose(x);
+    for (int i = 0; i < TILE; i++)
+        _mm512_store_si512(tile + i * GROUP, x[i]);
+}
+
+/* GROUP keys by GROUP values to two tiles of V: keys i and TILE + i side by side, as in P. */
+static void pack_v_tiles(const bf16 *v, int64_t step, int64_t n_keys, int64_t n_values, bf16 *tiles)
+{
+    static const uint16_t first[GROUP] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
+                                          37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
+                                          11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+    __m512i lo = _mm512_loadu_si512(first), hi = _mm512_add_epi16(lo, _mm512_set1_epi16(TILE));
+    bool whole = n_keys >= GROUP && n_values >= GROUP;
+    for (int i = 0; i < TILE; i++, tiles += GROUP) {
         __m512i a =
-            _mm512_maskz_loadu_epi16(2 * j < n_keys ? first_bits(n_values) : 0, v + 2 * j * step);
-        __m512i b = _mm512_maskz_loadu_epi16(2 * j + 1 < n_keys ? first_bits(n_values) : 0,
-                                             v + (2 * j + 1) * step);
-        lo[j] = _mm512_unpacklo_epi16(a, b);
-        hi[j] = _mm512_unpackhi_epi16(a, b);
+            whole ? _mm512_loadu_si512(v + i * step) : load_row(v, step, i, n_keys, n_values);
+        __m512i b = whole ? _mm512_loadu_si512(v + (TILE + i) * step)
+                          : load_row(v, step, TILE + i, n_keys, n_values);
+        _mm512_store_si512(tiles, _mm512_permutex2var_epi16(a, lo, b));
+        _mm512_store_si512(tiles + TILE_ELEMS, _mm512_permutex2var_epi16(a, hi, b));
     }
-    transpose(lo);
-    transpose(hi);
-    /* Unpacking works within 128 bits: `lo` holds values 0-3 of each 8, `hi` values 4-7. */
-    for (int i = 0; i < TILE; i++) {
-        int value = i / 4 * 8 + i % 4;
-        _mm512_store_si512(tiles + value * GROUP, lo[i]);
-        _mm512_store_si512(tiles + (value + 4) * GROUP, hi[i]);
-    }
+}
+
+/* The tiles of a block: of K, then of V. */
+static bf16 *k_tiles_of(const sb_amx_shape *x, int64_t kv_row, int64_t block)
+{
+    int64_t slot = kv_row % x->n_slots;
+    return x->tiles + (slot * x->n_blocks + block) * (x->block_bytes / 2);
 }
 
 static bf16 *v_tiles_of(const sb_amx_shape *x, int64_t kv_row, int64_t block)
 {
-    return x->v_tiles + (kv_row * x->n_blocks + block) * x->block_groups * GROUP * x->dim_v;
+    return k_tiles_of(x, kv_row, block) + x->block_groups * GROUP * x->dim;
 }
 
-static void pack_v(const sb_amx_shape *x, int64_t b, int64_t kv_row, int64_t block)
+static void pack_block(const sb_amx_shape *x, int64_t b, int64_t kv_row, int64_t block)
 {
     const sb_problem *p = x->p;
     int64_t key = block * x->block, left = sb_kv_len(p, b) - key;
     int64_t n = left < x->block ? left : x->block;
+    const bf16 *k = (const bf16 *)x->in->k + (kv_row * p->kv_len + key) * p->dim;
     const bf16 *v = (const bf16 *)x->in->v + (kv_row * p->kv_len + key) * p->dim_v;
-    bf16 *tiles = v_tiles_of(x, kv_row, block);
-    for (int64_t k = 0; k < n; k += GROUP)
-        for (int64_t c = 0; c < x->dim_v; c += GROUP)
-            pack_v_group(v + k * p->dim_v + c, p->dim_v, n - k, p->dim_v - c,
-                         tiles + k * x->dim_v + c * GROUP);
-}
-
-static void copy_k(const sb_amx_shape *x, int64_t b, int64_t kv_row, int64_t block)
-{
-    const sb_problem *p = x->p;
-    int64_t n = sb_kv_len(p, b), from = first_copied(x, b), start = block * x->block;
-    int64_t end = start + x->block < n ? start + x->block : n;
-    const bf16 *k = (const bf16 *)x->in->k + kv_row * p->kv_len * p->dim;
-    bf16 *copy = x->k_copy + kv_row * x->k_rows * x->dim;
-    for (int64_t j = from > start ? from : start; j < end; j++) {
-        memcpy(copy + (j - from) * x->dim, k + j * p->dim, (size_t)p->dim * sizeof *k);
-        memset(copy + (j - from) * x->dim + p->dim, 0, (size_t)(x->dim - p->dim) * sizeof *k);
+    bf16 *k_tile = k_tiles_of(x, kv_row, block), *v_tile = v_tiles_of(x, kv_row, block);
+    for (int64_t j = 0; j < n; j += GROUP) {
+        for (int64_t i = j; i < j + GROUP; i += TILE)
+            for (int64_t c = 0; c < x->dim; c += GROUP, k_tile += TILE_ELEMS)
+                pack_k_tile(k + i * p->dim + c, p->dim, n - i, p->dim - c, k_tile);
+        for (int64_t c = 0; c < x->dim_v; c += GROUP, v_tile += 2 * TILE_ELEMS)
+            pack_v_tiles(v + j * p->dim_v + c, p->dim_v, n - j, p->dim_v - c, v_tile);
     }
-    if (end == n)
-        memset(copy + (n - from) * x->dim, 0, (size_t)(GROUP * x->dim) * sizeof *k);
 }
 
 /* ---- columns ----------------------------------------------------------------------------- */
 
 static void start_column(const sb_amx_shape *x, sb_amx_column *col)
 {
-    const sb_problem *p = x->p;
-    const bf16 *q = (const bf16 *)x->in->q + col->at * p->dim;
-    for (int64_t c = 0; c < x->dim; c += GROUP)
-        for (int half = 0; half < 2; half++) {
-            __m512i tile[TILE];
-            for (int i = 0; i < TILE; i++) {
-                int64_t query = half * TILE + i;
-                __mmask32 there = query < col->n_queries ? first_bits(p->dim - c) : 0;
-                tile[i] = _mm512_maskz_loadu_epi16(there, q + query * p->dim + c);
-            }
-            transpose(tile);
-            for (int i = 0; i < TILE; i++)
-                _mm512_store_si512(col->q + c * COLUMN + half * TILE * GROUP + i * GROUP, tile[i]);
-        }
-    for (int half = 0; half < 2; half++) {
-        col->max[half] = _mm512_set1_ps(-INFINITY);
-        col->sum[half] = _mm512_setzero_ps();
+    const int64_t dim = x->p->dim;
+    col->q = (const bf16 *)x->in->q + col->at * dim;
+    col->q_step = dim;
+    col->turn = 0;
+    for (int i = 0; i < COLUMN; i++) {
+        col->sum[0][i] = _mm512_setzero_ps();
+        col->max[i] = -INFINITY;
     }
+    if (dim == x->dim && col->n_queries == COLUMN)
+        return;
+    for (int64_t i = 0; i < col->n_queries; i++)
+        memcpy(col->q_copy + i * x->dim, col->q + i * dim, (size_t)dim * sizeof *col->q);
+    for (int64_t i = col->n_queries; i < COLUMN; i++)
+        memset(col->q_copy + i * x->dim, 0, (size_t)x->dim * sizeof *col->q);
+    col->q = col->q_copy;
+    col->q_step = x->dim;
 }
 
 /* ---- units: the queries of one row of one head -------------------------------------------- */
 
-static void prefetch_block(sb_amx_pipeline *w, int64_t kv_row, int64_t block)
+/* The kept blocks of one row of one head. */
+typedef struct row {
+    int64_t b, h, row, kv_row;
+    const int32_t *kept; /* NULL: every block */
+    int64_t n;
+} row;
+
+/* Unit i of the kv heads [kv_row, kv_end): long rows first, so that the short ones fill the
+ * threads' last moments. Empty where the sequence has no such row. */
+static row row_of(const sb_amx_shape *x, int64_t kv_row, int64_t kv_end, int64_t i)
 {
-    const sb_amx_shape *x = w->x;
-    int64_t key = block * x->block, left = x->p->kv_len - key;
-    const bf16 *k = (const bf16 *)x->in->k + (kv_row * x->p->kv_len + key) * x->p->dim;
-    const bf16 *v = v_tiles_of(x, kv_row, block);
-    w->k = (sb_amx_ahead){(const char *)k,
-                          (const char *)(k + (left < x->block ? left : x->block) * x->p->dim)};
-    w->v = (sb_amx_ahead){(const char *)v, (const char *)(v + x->block_groups * GROUP * x->dim_v)};
+    const sb_problem *p = x->p;
+    int64_t group = p->n_heads / p->n_kv_heads, across = (kv_end - kv_row) * group;
+    row r = {.row = sb_max_rows(p, x->block) - 1 - i / across};
+    r.kv_row = kv_row + i % across / group;
+    r.b = r.kv_row / p->n_kv_heads;
+    r.h = r.kv_row % p->n_kv_heads * group + i % group;
+    if (r.row < 0 || r.row >= sb_n_rows(p, r.b, x->block))
+        return r;
+    r.n = sb_first_block(p, r.b, x->block) + r.row + 1;
+    if (x->pat) {
+        const int64_t *list = x->pat->row_ptr + sb_pattern_row(x->pat, r.b, r.h, r.row);
+        r.kept = x->pat->col + list[0];
+        r.n = list[1] - list[0];
+    }
+    return r;
+}
+
+/* Blocks [i, end) of a row are next; before them, for a new row, its queries. */
+static sb_amx_ahead ahead_of(const sb_amx_shape *x, const row *r, int64_t i, int64_t end)
+{
+    sb_amx_ahead a = {.kept = r->kept, .i = i, .n = end < r->n ? end : r->n};
+    a.tiles = (const char *)k_tiles_of(x, r->kv_row, 0);
+    if (i == 0 && r->n) {
+        int64_t t0, t1, dim = x->p->dim;
+        sb_row_span(x->p, r->b, x->block, r->row, &t0, &t1);
+        const bf16 *q = (const bf16 *)x->in->q + (r->b * x->p->n_heads + r->h) * x->p->q_len * dim;
+        a.at = (const char *)(q + t0 * dim);
+        a.end = (const char *)(q + t1 * dim);
+    }
+    return a;
 }
 
 /* One column against one kept block. */
-static void push_block(sb_amx_pipeline *w, sb_amx_column *col, int64_t b, int64_t kv_row,
-                       int64_t block, bool first, bool last)
+static void push_block(sb_amx_pipeline *w, sb_amx_column *col, int64_t kv_row, int64_t block,
+                       bool first, bool last)
 {
     const sb_amx_shape *x = w->x;
-    const bf16 *k = (const bf16 *)x->in->k + kv_row * x->p->kv_len * x->p->dim;
-    const bf16 *copy = x->k_copy + kv_row * x->k_rows * x->dim;
-    int64_t copied = first_copied(x, b), start = block * x->block, end = start + x->block;
+    int64_t start = block * x->block, end = start + x->block;
     int64_t seen = col->position + col->n_queries;
     end = seen < end ? seen : end;
-    for (int64_t key = start; key < end; key += x->chunk) {
-        sb_amx_item it = {.col = col, .key = key, .k_step = x->dim};
-        it.k = key < copied ? k + key * x->dim : copy + (key - copied) * x->dim;
+    for (int64_t key = start; key < end; key += CHUNK) {
+        sb_amx_item it = {.col = col, .key = key};
+        it.k = k_tiles_of(x, kv_row, block) + (key - start) * x->dim;
         it.v = v_tiles_of(x, kv_row, block) + (key - start) * x->dim_v;
-        it.n_keys = end - key < x->chunk ? end - key : x->chunk;
+        it.n_keys = end - key < CHUNK ? end - key : CHUNK;
         it.n_groups = sb_ceil_div(it.n_keys, GROUP);
         it.first = first && key == start;
-        it.last = last && key + x->chunk >= end;
+        it.last = last && key + CHUNK >= end;
         sb_amx_push(w, &it);
     }
 }
 
-/* Row `row` of head `h` of sequence `b`; nothing where the sequence has no such row. */
-static void attend_row(sb_amx_pipeline *w, int64_t b, int64_t row, int64_t h)
+static void attend_row(sb_amx_pipeline *w, const row *r, const row *after)
 {
     const sb_amx_shape *x = w->x;
     const sb_problem *p = x->p;
-    if (row >= sb_n_rows(p, b, x->block))
+    if (!r->n)
         return;
-    int64_t t0, t1, kv_row = b * p->n_kv_heads + h / (p->n_heads / p->n_kv_heads);
-    sb_row_span(p, b, x->block, row, &t0, &t1);
+    int64_t t0, t1;
+    sb_row_span(p, r->b, x->block, r->row, &t0, &t1);
     /* The columns of the two rows before may still be on their way. */
     sb_amx_column *cols = w->strips + w->n_units++ % N_STRIPS * x->n_columns;
     int64_t n_columns = sb_ceil_div(t1 - t0, COLUMN);
     for (int64_t i = 0; i < n_columns; i++) {
         int64_t t = t0 + i * COLUMN;
-        cols[i].position = sb_kv_len(p, b) - sb_q_len(p, b) + t;
+        cols[i].position = sb_kv_len(p, r->b) - sb_q_len(p, r->b) + t;
         cols[i].n_queries = t1 - t < COLUMN ? t1 - t : COLUMN;
-        cols[i].at = (b * p->n_heads + h) * p->q_len + t;
+        cols[i].at = (r->b * p->n_heads + r->h) * p->q_len + t;
         start_column(x, &cols[i]);
     }
-    const int32_t *kept = NULL;
-    int64_t n = sb_first_block(p, b, x->block) + row + 1;
-    if (x->pat) {
-        const int64_t *list = x->pat->row_ptr + sb_pattern_row(x->pat, b, h, row);
-        kept = x->pat->col + list[0];
-        n = list[1] - list[0];
-    }
-    /* A batch of keys stays in the L2 cache while the columns take turns. */
+    /* A batch of keys stays in the L2 cache while the columns take turns, and the next one comes.
+     */
     int64_t batch = BATCH_KEYS > x->block ? BATCH_KEYS / x->block : 1;
-    for (int64_t j = 0; j < n; j += batch)
+    for (int64_t j = 0; j < r->n; j += batch) {
+        w->ahead = j + batch < r->n ? ahead_of(x, r, j + batch, j + 2 * batch)
+                                    : ahead_of(x, after, 0, batch);
         for (int64_t c = 0; c < n_columns; c++)
-            for (int64_t i = j; i < j + batch && i < n; i++) {
-                if (c == 0 && i + 1 < n)
-                    prefetch_block(w, kv_row, kept ? kept[i + 1] : i + 1);
-                push_block(w, &cols[c], b, kv_row, kept ? kept[i] : i, i == 0, i == n - 1);
-            }
+            for (int64_t i = j; i < j + batch && i < r->n; i++)
+                push_block(w, &cols[c], r->kv_row, r->kept ? r->kept[i] : i, i == 0, i == r->n - 1);
+    }
 }
 
 /* ---- the kernel -------------------------------------------------------------------------- */
 
-static int64_t strip_bytes(const sb_amx_shape *x)
+static int64_t column_bytes(const sb_amx_shape *x)
 {
-    int64_t column_bytes = (int64_t)sizeof(sb_amx_column) + COLUMN * (2 * x->dim + 4 * x->dim_v);
-    return x->n_columns * column_bytes;
+    return COLUMN * (2 * x->dim + 4 * x->dim_v);
 }
 
 static int64_t thread_bytes(const sb_amx_shape *x)
 {
-    return N_STRIPS * strip_bytes(x) + MAX_CHUNK * COLUMN * (4 + 2 * 2);
+    return N_STRIPS * x->n_columns * ((int64_t)sizeof(sb_amx_column) + column_bytes(x)) +
+           CHUNK * COLUMN * (4 + 2 * 2);
 }
 
-static int64_t v_bytes(const sb_amx_shape *x)
+static int64_t tile_bytes(const sb_amx_shape *x)
 {
-    return x->p->n_batch * x->p->n_kv_heads * x->n_blocks * x->block_groups * GROUP * x->dim_v * 2;
+    return x->n_slots * x->n_blocks * x->block_bytes;
 }
 
-static int64_t k_bytes(const sb_amx_shape *x)
-{
-    return x->p->n_batch * x->p->n_kv_heads * x->k_rows * x->dim * 2;
-}
-
-static sb_amx_shape shape_of(const sb_problem *p, int64_t block)
+static sb_amx_shape shape_of(const sb_problem *p, int64_t block, int n_threads)
 {
     sb_amx_shape x = {.p = p, .block = block};
     x.dim = round_up(p->dim, GROUP);
     x.dim_v = round_up(p->dim_v, GROUP);
-    /* What one column works on should fit the L1 cache; wide heads gain more from fewer passes over
-     * O. */
-    x.chunk = x.dim + x.dim_v > MAX_CHUNK ? MAX_CHUNK : MAX_CHUNK / 2;
     x.n_blocks = sb_ceil_div(p->kv_len, block);
     x.block_groups = sb_ceil_div(block, GROUP);
-    x.k_rows = (p->dim == x.dim ? x.chunk : p->kv_len) + GROUP;
+    x.block_bytes = x.block_groups * GROUP * (x.dim + x.dim_v) * 2;
     x.n_columns = sb_ceil_div(block < p->q_len ? block : p->q_len, COLUMN);
+    int64_t n_kv = p->n_batch * p->n_kv_heads;
+    int64_t rows = sb_max_rows(p, block) * (p->n_heads / p->n_kv_heads);
+    x.wave = sb_ceil_div(ROWS_PER_THREAD * n_threads, rows);
+    x.wave = x.wave < n_kv ? x.wave : n_kv;
+    x.n_slots = x.wave < n_kv ? 2 * x.wave : n_kv;
     x.gain = (float)(p->scale * 1.4426950408889634);
     return x;
 }
 
 static size_t scratch_bytes(const sb_problem *p, int64_t block, int n_threads)
 {
-    sb_amx_shape x = shape_of(p, block);
-    return (size_t)(v_bytes(&x) + k_bytes(&x) + n_threads * thread_bytes(&x));
+    sb_amx_shape x = shape_of(p, block, n_threads);
+    return (size_t)(tile_bytes(&x) + n_threads * thread_bytes(&x));
 }
 
 /* Lay one thread's memory out; what is never computed must still be finite. */
@@ -232,15 +277,16 @@ static sb_amx_pipeline pipeline_of(const sb_amx_shape *x, char *at)
 {
     sb_amx_pipeline w = {.x = x};
     memset(at, 0, (size_t)thread_bytes(x));
+    w.s = (float *)(void *)at;
+    at += CHUNK * COLUMN * 4;
+    for (int i = 0; i < 2; i++, at += CHUNK * COLUMN * 2)
+        w.p[i] = (bf16 *)(void *)at;
     w.strips = (sb_amx_column *)(void *)at;
     at += N_STRIPS * x->n_columns * (int64_t)sizeof(sb_amx_column);
-    for (int i = 0; i < N_STRIPS * x->n_columns; i++, at += COLUMN * (2 * x->dim + 4 * x->dim_v)) {
-        w.strips[i].q = (bf16 *)(void *)at;
-        w.strips[i].o = (float *)(void *)(at + 2 * COLUMN * x->dim);
+    for (int i = 0; i < N_STRIPS * x->n_columns; i++, at += column_bytes(x)) {
+        w.strips[i].q_copy = (bf16 *)(void *)at;
+        w.strips[i].o = (float *)(void *)(at + COLUMN * 2 * x->dim);
     }
-    w.s = (float *)(void *)at;
-    for (int i = 0; i < 2; i++)
-        w.pt[i] = (bf16 *)(void *)(at + MAX_CHUNK * COLUMN * (4 + 2 * i));
     return w;
 }
 
@@ -255,36 +301,41 @@ static void configure_tiles(void)
         config.row_bytes[i] = 64;
         config.n_rows[i] = TILE;
     }
+    /* The compiler takes the instruction to read 8 bytes only. */
+    __asm__ volatile("" ::"r"(&config) : "memory");
     _tile_loadconfig(&config);
 }
 
 static void attend(const sb_problem *p, const sb_inputs *in, const sb_pattern *pat, int64_t block,
                    const sb_outputs *out, void *scratch, int n_threads)
 {
-    sb_amx_shape x = shape_of(p, block);
+    sb_amx_shape x = shape_of(p, block, n_threads);
     x.in = in;
     x.pat = pat;
     x.out = out;
-    x.v_tiles = scratch;
-    x.k_copy = x.v_tiles + v_bytes(&x) / 2;
-    char *threads = (char *)(x.k_copy + k_bytes(&x) / 2);
-    int64_t n_rows = sb_max_rows(p, block), per_row = p->n_batch * p->n_heads;
+    x.tiles = scratch;
+    char *threads = (char *)scratch + tile_bytes(&x);
+    int64_t n_kv = p->n_batch * p->n_kv_heads, n_rows = sb_max_rows(p, block);
 #pragma omp parallel num_threads(n_threads)
     {
         sb_amx_pipeline w = pipeline_of(&x, threads + omp_get_thread_num() * thread_bytes(&x));
         configure_tiles();
+        for (int64_t kv = 0; kv < n_kv; kv += x.wave) {
+            int64_t end = kv + x.wave < n_kv ? kv + x.wave : n_kv;
+            /* Other threads may still be at the wave before, but at none before that. */
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < p->n_batch * p->n_kv_heads * x.n_blocks; i++) {
-            int64_t kv_row = i / x.n_blocks, b = kv_row / p->n_kv_heads;
-            pack_v(&x, b, kv_row, i % x.n_blocks);
-            copy_k(&x, b, kv_row, i % x.n_blocks);
-        }
-        /* Long rows first: the short ones then fill the threads' last moments. */
+            for (int64_t i = kv * x.n_blocks; i < end * x.n_blocks; i++)
+                pack_block(&x, i / x.n_blocks / p->n_kv_heads, i / x.n_blocks, i % x.n_blocks);
+            int64_t n_units = n_rows * (end - kv) * (p->n_heads / p->n_kv_heads);
 #pragma omp for schedule(dynamic, 1) nowait
-        for (int64_t i = 0; i < n_rows * per_row; i++)
-            attend_row(&w, i % per_row / p->n_heads, n_rows - 1 - i / per_row, i % p->n_heads);
-        for (int i = 0; i < 2; i++)
-            sb_amx_push(&w, &(sb_amx_item){0});
+            for (int64_t i = 0; i < n_units; i++) {
+                row r = row_of(&x, kv, end, i), after = row_of(&x, kv, end, i + n_threads);
+                attend_row(&w, &r, &after);
+            }
+            for (int i = 0; i < 2; i++)
+                sb_amx_push(&w, &(sb_amx_item){0});
+        }
+        _mm_sfence();
         _tile_release();
     }
 }
@@ -308,7 +359,7 @@ static bool available(void)
 
 static bool supports(const sb_problem *p, int64_t block)
 {
-    return p->dtype == SB_BF16 && block % GROUP == 0;
+    return p->dtype == SB_BF16 && block % TILE == 0;
 }
 
 extern const sb_attend_kernel sb_cpu_amx;

@@ -8,8 +8,9 @@
 
 #include "methods/kernels/cpu/attend.h"
 
-/* A tile is 16 rows of 64 bytes. Products come in groups of two tiles by two. */
-enum { TILE = 16, GROUP = 2 * TILE, COLUMN = GROUP, N_ITEMS = 3 };
+/* A tile is 16 rows of 64 bytes. Keys come in groups of two tiles, queries in columns of two. */
+enum { TILE = 16, GROUP = 2 * TILE, COLUMN = 2 * TILE, MAX_GROUPS = 2, N_ITEMS = 3 };
+enum { CHUNK = MAX_GROUPS * GROUP, TILE_ELEMS = TILE * GROUP };
 
 typedef uint16_t bf16;
 
@@ -20,39 +21,48 @@ typedef struct sb_amx_shape {
     const sb_outputs *out;
     int64_t block;
     int64_t dim, dim_v;   /* padded to GROUP */
-    int64_t chunk;        /* keys of an item at most */
     int64_t n_blocks;     /* of the keys */
-    int64_t block_groups; /* groups of GROUP keys in a block */
-    int64_t k_rows;       /* rows of k_copy for one head */
+    int64_t block_groups; /* groups of keys in a block */
+    int64_t block_bytes;  /* of its tiles */
     int64_t n_columns;    /* columns of the longest row */
     float gain;           /* scores to powers of two */
-    bf16 *v_tiles;        /* [B Hkv][n_blocks][block_groups][dim_v / TILE][TILE][GROUP] */
-    bf16 *k_copy;         /* [B Hkv][k_rows][dim]: the rows from first_copied() on */
+    int64_t wave;         /* kv heads packed and attended at a time */
+    int64_t n_slots;      /* kv heads whose tiles are kept */
+    /* [n_slots][n_blocks]: tiles of K^T [block_groups][2][dim / GROUP], then of V
+     * [block_groups][dim_v / TILE] */
+    bf16 *tiles;
 } sb_amx_shape;
 
 /* COLUMN queries of one row of one head, and their state. */
 typedef struct sb_amx_column {
-    __m512 max[2], sum[2]; /* scores times gain, in base 2 */
-    int64_t position;      /* of lane 0 */
+    __m512 sum[2][COLUMN]; /* of exponentials, in 16 parts; items write them in turn */
+    float max[COLUMN];     /* scores times gain, in base 2 */
+    int64_t turn;          /* which sums are valid */
+    int64_t position;      /* of query 0 */
     int64_t n_queries;
-    int64_t at; /* row of lane 0 in q, o and lse */
-    bf16 *q;    /* [dim / GROUP][2] tiles: pairs of channels, queries */
-    float *o;   /* [dim_v][COLUMN] */
+    int64_t at;     /* row of query 0 in q, o and lse */
+    const bf16 *q;  /* [COLUMN] rows, q_step apart */
+    int64_t q_step; /* elements */
+    bf16 *q_copy;   /* [COLUMN][dim]: of queries that cannot be read in place */
+    float *o;       /* [COLUMN][dim_v] */
 } sb_amx_column;
 
 typedef struct sb_amx_item {
     sb_amx_column *col;
-    const bf16 *k, *v; /* rows of k, k_step apart; tiles of v */
-    int64_t k_step;
-    int64_t key;      /* position of the first key */
-    int64_t n_keys;   /* at most shape.chunk */
-    int64_t n_groups; /* of keys */
-    bool first, last; /* of the column */
+    const bf16 *k, *v; /* tiles */
+    int64_t key;       /* position of the first key */
+    int64_t n_keys;    /* at most CHUNK */
+    int64_t n_groups;  /* of keys */
+    bool first, last;  /* of the column */
 } sb_amx_item;
 
-/* Memory to be brought into the L2 cache, a few lines at a time. */
+/* Memory to be brought into the L2 cache, a few lines at a time: the rest of a range, then the
+ * blocks listed. */
 typedef struct sb_amx_ahead {
     const char *at, *end;
+    const char *tiles;   /* of the kv head's block 0 */
+    const int32_t *kept; /* NULL: every block */
+    int64_t i, n;
 } sb_amx_ahead;
 
 /* One thread: items pass through scores, softmax and output, one item apart. */
@@ -61,38 +71,14 @@ typedef struct sb_amx_pipeline {
     sb_amx_column *strips; /* [N_STRIPS][n_columns] */
     int64_t n_units, n_items;
     sb_amx_item items[N_ITEMS];
-    sb_amx_ahead k, v; /* of the next block */
-    float *s;          /* [chunk][COLUMN] */
-    bf16 *pt[2];       /* [chunk / GROUP][2] tiles: pairs of keys, queries */
+    sb_amx_ahead ahead;
+    float *s;   /* [MAX_GROUPS][COLUMN][GROUP] scores */
+    bf16 *p[2]; /* [MAX_GROUPS][COLUMN][GROUP] exponentials: keys i and TILE + i side by side */
 } sb_amx_pipeline;
 
 /** Take the next item in; an item without keys drains the pipeline. The tiles must be configured.
  */
 void sb_amx_push(sb_amx_pipeline *w, const sb_amx_item *it);
-
-/* Transpose 16 x 16 words of 32 bits. */
-static inline __attribute__((always_inline)) void transpose(__m512i *x)
-{
-    __m512i y[TILE];
-    for (int i = 0; i < TILE; i += 2) {
-        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-    }
-    for (int i = 0; i < TILE; i += 4)
-        for (int j = 0; j < 2; j++) {
-            x[i + 2 * j] = _mm512_unpacklo_epi64(y[i + j], y[i + j + 2]);
-            x[i + 2 * j + 1] = _mm512_unpackhi_epi64(y[i + j], y[i + j + 2]);
-        }
-    for (int i = 0; i < TILE; i += 8)
-        for (int j = 0; j < 4; j++) {
-            y[i + j] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0x88);
-            y[i + j + 4] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0xdd);
-        }
-    for (int j = 0; j < 8; j++) {
-        x[j] = _mm512_shuffle_i32x4(y[j], y[j + 8], 0x88);
-        x[j + 8] = _mm512_shuffle_i32x4(y[j], y[j + 8], 0xdd);
-    }
-}
 
 static inline __mmask32 first_bits(int64_t n)
 {

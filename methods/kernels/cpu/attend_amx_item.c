@@ -1,18 +1,18 @@
 /* Attention in bfloat16 on AMX tiles: one column of queries against one chunk of keys. The lanes of
- * a vector are queries, as in attend_portable.c: S^T = K Q^T and O^T = V^T P^T, so K is an A
- * operand where it lies, P^T leaves the softmax as a B operand, and every softmax step is
- * lane-wise. */
+ * a vector are keys: S = Q K^T reads Q where it lies, the softmax rounds each row of P into a row
+ * of an A operand, and O = P V comes out in the layout of the output. */
 
 #include "methods/kernels/cpu/attend_amx.h"
 
 #include <math.h>
 
-/* Pieces of softmax in a group of keys; lines of the next block to prefetch at each step. */
-enum { PIECES = 4, LINE = 64, PREFETCH_LINES = 16 };
+enum { LINE = 64, SLOTS = 4, AHEAD_LINES = 16 };
 
-/* A running maximum is renewed only when an exponential exceeds this: O and the sum then need
- * hardly any rescaling, and float32 has room for it. */
-static const float HEADROOM = 256.0f;
+#define INLINE static inline __attribute__((always_inline))
+
+/* A running maximum is renewed only when a sum of exponentials exceeds this. Floats of either width
+ * are as precise there as near one. */
+static const float HEADROOM = 0x1p60f;
 
 /* ---- vectors ----------------------------------------------------------------------------- */
 
@@ -37,207 +37,240 @@ static inline __m512i interleave(__m512 a, __m512 b)
                                     _mm512_add_epi32((__m512i)a, half), high_to_low);
 }
 
-/* ---- the end of a column ------------------------------------------------------------------ */
-
-static void store_lse(const sb_amx_shape *x, const sb_amx_column *col, int half)
+/* log2 of 16 positive numbers, relative error 2e-7: 2 atanh((m - 1) / (m + 1)) of the mantissa m in
+ * [0.75, 1.5). */
+static __m512 log_two(__m512 x)
 {
-    int64_t left = col->n_queries - half * TILE;
-    float max[TILE], sum[TILE];
-    _mm512_storeu_ps(max, col->max[half]);
-    _mm512_storeu_ps(sum, col->sum[half]);
-    for (int64_t i = 0; i < left && i < TILE; i++)
-        x->out->lse[col->at + half * TILE + i] =
-            (float)(((double)max[i] + (double)log2f(sum[i])) * 0.6931471805599453);
+    __m512 e = _mm512_getexp_ps(_mm512_mul_ps(x, _mm512_set1_ps(4.0f / 3.0f)));
+    __m512 m = _mm512_scalef_ps(x, _mm512_sub_ps(_mm512_setzero_ps(), e));
+    const __m512 one = _mm512_set1_ps(1.0f);
+    __m512 t = _mm512_div_ps(_mm512_sub_ps(m, one), _mm512_add_ps(m, one)),
+           t2 = _mm512_mul_ps(t, t);
+    __m512 y = _mm512_set1_ps(1.0f / 9);
+    y = _mm512_fmadd_ps(y, t2, _mm512_set1_ps(1.0f / 7));
+    y = _mm512_fmadd_ps(y, t2, _mm512_set1_ps(1.0f / 5));
+    y = _mm512_fmadd_ps(y, t2, _mm512_set1_ps(1.0f / 3));
+    y = _mm512_fmadd_ps(y, t2, one);
+    return _mm512_fmadd_ps(_mm512_mul_ps(y, t), _mm512_set1_ps(2.8853900817779268f), e);
 }
+
+/* The sums of 16 vectors. */
+static __m512 add_across(const __m512 *x)
+{
+    __m512 a[8], b[4];
+    for (int i = 0; i < 8; i++)
+        a[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x[i], x[i + 8], 0x44),
+                             _mm512_shuffle_f32x4(x[i], x[i + 8], 0xee));
+    for (int i = 0; i < 4; i++)
+        b[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[i], a[i + 4], 0x88),
+                             _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd));
+    /* b[i]: four partial sums of each of x[i], x[i + 8], x[i + 4], x[i + 12]. */
+    __m512 c = _mm512_add_ps(_mm512_unpacklo_ps(b[0], b[1]), _mm512_unpackhi_ps(b[0], b[1]));
+    __m512 d = _mm512_add_ps(_mm512_unpacklo_ps(b[2], b[3]), _mm512_unpackhi_ps(b[2], b[3]));
+    c = _mm512_add_ps((__m512)_mm512_unpacklo_pd((__m512d)c, (__m512d)d),
+                      (__m512)_mm512_unpackhi_pd((__m512d)c, (__m512d)d));
+    return _mm512_shuffle_f32x4(c, c, 0xd8);
+}
+
+/* ---- the end of a column ------------------------------------------------------------------ */
 
 static void finish_column(const sb_amx_shape *x, const sb_amx_column *col)
 {
     const sb_problem *p = x->p;
     bf16 *o = (bf16 *)x->out->o + col->at * p->dim_v;
-    for (int half = 0; half < 2 && half * TILE < col->n_queries; half++) {
-        __m512 share = _mm512_div_ps(_mm512_set1_ps(1.0f), col->sum[half]);
-        const float *from = col->o + half * TILE;
+    float sum[COLUMN], share[COLUMN];
+    for (int i = 0; i < COLUMN; i += TILE)
+        _mm512_storeu_ps(sum + i, add_across(col->sum[col->turn] + i));
+    for (int half = 0; half < 2; half++) {
+        __m512 y = _mm512_loadu_ps(sum + half * TILE);
+        _mm512_storeu_ps(share + half * TILE, _mm512_div_ps(_mm512_set1_ps(1.0f), y));
+        y = _mm512_add_ps(_mm512_loadu_ps(col->max + half * TILE), log_two(y));
+        _mm512_mask_storeu_ps(x->out->lse + col->at + half * TILE,
+                              (__mmask16)first_bits(col->n_queries - half * TILE),
+                              _mm512_mul_ps(y, _mm512_set1_ps(0.6931471805599453f)));
+    }
+    /* Lines written whole need not be read before. */
+    bool whole = p->dim_v == x->dim_v && (uintptr_t)o % LINE == 0;
+    for (int64_t i = 0; i < col->n_queries; i++, o += p->dim_v) {
+        const float *from = col->o + i * x->dim_v;
+        __m512 scale = _mm512_set1_ps(share[i]);
         for (int64_t c = 0; c < p->dim_v; c += GROUP) {
-            __m512i tile[TILE];
-            for (int i = 0; i < TILE; i++, from += 2 * COLUMN)
-                tile[i] = interleave(_mm512_mul_ps(_mm512_load_ps(from), share),
-                                     _mm512_mul_ps(_mm512_load_ps(from + COLUMN), share));
-            transpose(tile);
-            for (int i = 0; i < TILE && half * TILE + i < col->n_queries; i++)
-                _mm512_mask_storeu_epi16(o + (half * TILE + i) * p->dim_v + c,
-                                         first_bits(p->dim_v - c), tile[i]);
+            __m512 lo = _mm512_mul_ps(_mm512_load_ps(from + c), scale);
+            __m512 hi = _mm512_mul_ps(_mm512_load_ps(from + c + TILE), scale);
+            __m512i both = (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
+            if (whole)
+                _mm512_stream_si512((__m512i *)(void *)(o + c), both);
+            else
+                _mm512_mask_storeu_epi16(o + c, first_bits(p->dim_v - c), both);
         }
-        store_lse(x, col, half);
     }
 }
 
 /* ---- softmax ----------------------------------------------------------------------------- */
 
-/* The softmax of one item, cut into pieces of TILE keys by TILE queries that are done between the
- * steps of the tile products of its neighbours: the two then run side by side. */
+/* The softmax of one group of keys, cut into units of one query that are done between the tile
+ * products of the neighbouring items: the two then run side by side. */
 typedef struct softmax {
-    sb_amx_pipeline *w;
-    const sb_amx_item *it;
-    const float *s;
-    bf16 *pt;
+    const float *s, *max; /* of the next unit */
+    bf16 *p;
+    const __m512 *before; /* sums without this group */
+    __m512 *sum;          /* and with it */
+    int64_t left;         /* units to do */
     __m512 gain;
-    __m512 sum[2];            /* of the exponentials */
-    __m512i top[2];           /* the largest of them, as bits */
-    int64_t n, n_done, n_due; /* pieces */
-    int64_t steps, share;     /* steps of the tile products; n / steps pieces are due at each */
+    __m512i top; /* the largest sum, as bits */
 } softmax;
 
-static inline void softmax_piece(softmax *y)
+INLINE void softmax_units(softmax *y, int64_t n)
 {
-    int64_t half = y->n_done % 2, key = y->n_done++ / 2 * TILE;
-    __m512 gain = y->gain, max = y->it->col->max[half], sum = y->sum[half];
-    __m512i top = y->top[half];
-    const float *s = y->s + key * COLUMN + half * TILE;
-    bf16 *pt = y->pt + key / GROUP * GROUP * COLUMN + half * GROUP * TILE + key % GROUP * TILE;
-#pragma GCC unroll 4
-    for (int j = 0; j < TILE; j += 2) {
-        __m512 a = _mm512_load_ps(s + j * COLUMN), b = _mm512_load_ps(s + (j + 1) * COLUMN);
-        a = power_of_two(_mm512_fmsub_ps(a, gain, max));
-        b = power_of_two(_mm512_fmsub_ps(b, gain, max));
-        top = _mm512_max_epi32(top, _mm512_max_epi32((__m512i)a, (__m512i)b));
-        sum = _mm512_add_ps(sum, a);
-        sum = _mm512_add_ps(sum, b);
-        _mm512_store_si512(pt + j * TILE, interleave(a, b));
+    if (y->left < n)
+        return;
+    for (int64_t i = 0; i < n; i++) {
+        __m512 max = _mm512_set1_ps(y->max[i]);
+        __m512 a = _mm512_load_ps(y->s + i * GROUP), b = _mm512_load_ps(y->s + i * GROUP + TILE);
+        a = power_of_two(_mm512_fmsub_ps(a, y->gain, max));
+        b = power_of_two(_mm512_fmsub_ps(b, y->gain, max));
+        __m512 sum = _mm512_add_ps(y->before[i], _mm512_add_ps(a, b));
+        y->top = _mm512_max_epi32(y->top, (__m512i)sum);
+        y->sum[i] = sum;
+        _mm512_store_si512(y->p + i * GROUP, interleave(a, b));
     }
-    y->top[half] = top;
-    y->sum[half] = sum;
+    y->s += n * GROUP;
+    y->max += n;
+    y->p += n * GROUP;
+    y->before += n;
+    y->sum += n;
+    y->left -= n;
 }
 
-static inline void softmax_until(softmax *y, int64_t n)
+INLINE void softmax_rest(softmax *y)
 {
-    while (y->n_done < n && y->n_done < y->n)
-        softmax_piece(y);
+    while (y->left)
+        softmax_units(y, 1);
 }
 
-static inline void prefetch_lines(sb_amx_ahead *ahead)
+/* Where to prefetch next; nowhere in particular when there is nothing left. */
+INLINE const char *next_ahead(const sb_amx_shape *x, sb_amx_ahead *ahead)
 {
-    for (int i = 0; i < PREFETCH_LINES && ahead->at < ahead->end; i++, ahead->at += LINE)
-        _mm_prefetch(ahead->at, _MM_HINT_T1);
+    if (ahead->at >= ahead->end) {
+        if (ahead->i == ahead->n)
+            return ahead->end;
+        ahead->at =
+            ahead->tiles + (ahead->kept ? ahead->kept[ahead->i] : ahead->i) * x->block_bytes;
+        ahead->end = ahead->at + x->block_bytes;
+        ahead->i++;
+    }
+    const char *at = ahead->at;
+    ahead->at += AHEAD_LINES * LINE;
+    return at;
 }
 
-static inline void softmax_step(softmax *y)
+/* What is done after each of SLOTS tile products: few prefetches at a time, since the tile loads
+ * wait for the same buffers. */
+INLINE void slot(softmax *y, int units, const char *ahead, int i)
 {
-    prefetch_lines(&y->w->k);
-    prefetch_lines(&y->w->v);
-    y->share += y->n;
-    for (; y->share >= y->steps; y->share -= y->steps)
-        y->n_due++;
-    softmax_until(y, y->n_due);
+    const int lines = AHEAD_LINES / SLOTS;
+    for (int j = 0; j < lines; j++)
+        _mm_prefetch(ahead + (i * lines + j) * LINE, _MM_HINT_T1);
+    softmax_units(y, units);
 }
 
 /* ---- tile products ------------------------------------------------------------------------ */
 
-/* S^T of one group of keys: [GROUP][COLUMN], in the place of the scores that the softmax has read.
- */
-static inline void score_group(const sb_amx_shape *x, const sb_amx_item *it, int64_t group,
-                               float *s, softmax *y)
+/* S of an item, two tiles of queries by two of keys at a time, in the place of the scores that the
+ * softmax has read. K is not kept in the L1 cache, which is full of what comes back. */
+INLINE void score(sb_amx_pipeline *w, const sb_amx_item *it, float *s, softmax *y, int units)
 {
-    const bf16 *k = it->k + group * GROUP * it->k_step, *q = it->col->q;
-    int64_t k_bytes = it->k_step * (int64_t)sizeof *k;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    for (int64_t c = 0; c < x->dim; c += GROUP) {
-        _tile_loadd(4, k + c, k_bytes);
-        _tile_loadd(6, q + c * COLUMN, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, q + c * COLUMN + TILE * GROUP, 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, k + TILE * it->k_step + c, k_bytes);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        softmax_step(y);
-    }
-    softmax_until(y, (group + 1) * PIECES);
-    s += group * GROUP * COLUMN;
-    _tile_stored(0, s, COLUMN * sizeof *s);
-    _tile_stored(1, s + TILE, COLUMN * sizeof *s);
-    _tile_stored(2, s + TILE * COLUMN, COLUMN * sizeof *s);
-    _tile_stored(3, s + TILE * COLUMN + TILE, COLUMN * sizeof *s);
-}
-
-/* O^T of GROUP values += V^T P^T over the item's keys. */
-static inline void output_group(const sb_amx_shape *x, const sb_amx_item *it, int64_t group,
-                                const bf16 *pt, softmax *y)
-{
-    float *o = it->col->o + group * GROUP * COLUMN;
-    const bf16 *v = it->v + group * GROUP * GROUP;
-    if (it->first) {
+    const sb_amx_shape *x = w->x;
+    const bf16 *q0 = it->col->q, *q1 = q0 + TILE * it->col->q_step, *k = it->k;
+    int64_t q_bytes = it->col->q_step * (int64_t)sizeof *q0, n_steps = x->dim / GROUP;
+    for (int64_t g = 0; g < it->n_groups; g++, s += COLUMN * GROUP, k += 2 * n_steps * TILE_ELEMS) {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
-    } else {
-        _tile_loadd(0, o, COLUMN * sizeof *o);
-        _tile_loadd(1, o + TILE, COLUMN * sizeof *o);
-        _tile_loadd(2, o + TILE * COLUMN, COLUMN * sizeof *o);
-        _tile_loadd(3, o + TILE * COLUMN + TILE, COLUMN * sizeof *o);
+        for (int64_t i = 0; i < n_steps; i++) {
+            const char *ahead = next_ahead(x, &w->ahead);
+            _tile_loadd(4, q0 + i * GROUP, q_bytes);
+            _tile_stream_loadd(6, k + i * TILE_ELEMS, LINE);
+            _tile_dpbf16ps(0, 4, 6);
+            slot(y, units, ahead, 0);
+            _tile_stream_loadd(7, k + (n_steps + i) * TILE_ELEMS, LINE);
+            _tile_dpbf16ps(1, 4, 7);
+            slot(y, units, ahead, 1);
+            _tile_loadd(5, q1 + i * GROUP, q_bytes);
+            _tile_dpbf16ps(2, 5, 6);
+            slot(y, units, ahead, 2);
+            _tile_dpbf16ps(3, 5, 7);
+            slot(y, units, ahead, 3);
+        }
+        if (g == 1)
+            softmax_rest(y);
+        _tile_stored(0, s, GROUP * sizeof *s);
+        _tile_stored(1, s + TILE, GROUP * sizeof *s);
+        _tile_stored(2, s + TILE * GROUP, GROUP * sizeof *s);
+        _tile_stored(3, s + TILE * GROUP + TILE, GROUP * sizeof *s);
     }
-    for (int64_t g = 0; g < it->n_groups; g++) {
-        _tile_loadd(4, v + g * GROUP * x->dim_v, 64);
-        _tile_loadd(6, pt + g * GROUP * COLUMN, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, pt + g * GROUP * COLUMN + GROUP * TILE, 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, v + g * GROUP * x->dim_v + TILE * GROUP, 64);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        softmax_step(y);
+}
+
+/* O += P V over the item's keys, with P in tiles 4 to 7. A sum is stored as soon as it is complete:
+ * tile stores in a row hold the products up, single ones do not. */
+INLINE void output(sb_amx_pipeline *w, const sb_amx_item *it, const bf16 *p, softmax *y, int units)
+{
+    const sb_amx_shape *x = w->x;
+    const int64_t o_bytes = x->dim_v * (int64_t)sizeof(float);
+    bool two = it->n_groups == 2;
+    _tile_loadd(4, p, LINE);
+    _tile_loadd(6, p + TILE_ELEMS, LINE);
+    if (two) {
+        _tile_loadd(5, p + 2 * TILE_ELEMS, LINE);
+        _tile_loadd(7, p + 3 * TILE_ELEMS, LINE);
     }
-    _tile_stored(0, o, COLUMN * sizeof *o);
-    _tile_stored(1, o + TILE, COLUMN * sizeof *o);
-    _tile_stored(2, o + TILE * COLUMN, COLUMN * sizeof *o);
-    _tile_stored(3, o + TILE * COLUMN + TILE, COLUMN * sizeof *o);
+    const bf16 *v = it->v;
+    float *o0 = it->col->o, *o1 = o0 + TILE * x->dim_v;
+    for (int64_t c = 0; c < x->dim_v; c += TILE, v += TILE_ELEMS, o0 += TILE, o1 += TILE) {
+        const char *ahead = next_ahead(x, &w->ahead);
+        _tile_stream_loadd(2, v, LINE);
+        if (it->first)
+            _tile_zero(0);
+        else
+            _tile_loadd(0, o0, o_bytes);
+        _tile_dpbf16ps(0, 4, 2);
+        slot(y, units, ahead, 0);
+        if (two) {
+            _tile_stream_loadd(3, v + x->dim_v * GROUP, LINE);
+            _tile_dpbf16ps(0, 5, 3);
+        }
+        slot(y, units, ahead, 1);
+        _tile_stored(0, o0, o_bytes);
+        if (it->first)
+            _tile_zero(1);
+        else
+            _tile_loadd(1, o1, o_bytes);
+        _tile_dpbf16ps(1, 6, 2);
+        slot(y, units, ahead, 2);
+        if (two)
+            _tile_dpbf16ps(1, 7, 3);
+        slot(y, units, ahead, 3);
+        _tile_stored(1, o1, o_bytes);
+    }
 }
 
 /* ---- the pipeline ------------------------------------------------------------------------- */
 
-/* Hide from each lane the keys after its query, and from all lanes the rows past the last key. */
+/* Hide from each query the keys after it, and from all the rows past the last key. */
 static void mask_keys(const sb_amx_item *it, float *s)
 {
     const __m512 minus_inf = _mm512_set1_ps(-INFINITY);
-    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    int64_t visible = it->col->position - it->key + 1;
-    for (int64_t j = visible < it->n_keys ? (visible > 0 ? visible : 0) : it->n_keys;
-         j < it->n_groups * GROUP; j++)
-        for (int half = 0; half < 2; half++) {
-            __m512i after = _mm512_set1_epi32((int32_t)(j - visible + 1 - half * TILE));
-            __mmask16 hidden = j < it->n_keys ? _mm512_cmplt_epi32_mask(lane, after) : 0xffff;
-            _mm512_mask_store_ps(s + j * COLUMN + half * TILE, hidden, minus_inf);
+    for (int64_t g = 0; g < it->n_groups; g++, s += COLUMN * GROUP) {
+        int64_t visible = it->col->position - it->key - g * GROUP + 1, n = it->n_keys - g * GROUP;
+        if (visible >= GROUP && n >= GROUP)
+            continue;
+        for (int64_t i = 0; i < COLUMN; i++, visible++) {
+            __mmask32 hidden = ~first_bits(visible < n ? visible : n);
+            _mm512_mask_store_ps(s + i * GROUP, (__mmask16)hidden, minus_inf);
+            _mm512_mask_store_ps(s + i * GROUP + TILE, (__mmask16)(hidden >> TILE), minus_inf);
         }
-}
-
-/* Take the maximum of a column from the scores of an item. */
-static void raise_max(const sb_amx_shape *x, const sb_amx_item *it, const float *s)
-{
-    sb_amx_column *col = it->col;
-    __m512 keep[2];
-    for (int half = 0; half < 2; half++) {
-        __m512 top = _mm512_load_ps(s + half * TILE);
-        for (int64_t j = 1; j < it->n_groups * GROUP; j++)
-            top = _mm512_max_ps(top, _mm512_load_ps(s + j * COLUMN + half * TILE));
-        top = _mm512_max_ps(_mm512_mul_ps(top, _mm512_set1_ps(x->gain)), col->max[half]);
-        keep[half] = power_of_two(_mm512_sub_ps(col->max[half], top));
-        col->max[half] = top;
-        col->sum[half] = _mm512_mul_ps(col->sum[half], keep[half]);
     }
-    for (int64_t i = 0; i < 2 * x->dim_v && !it->first; i++) {
-        float *o = col->o + i * TILE;
-        _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), keep[i % 2]));
-    }
-}
-
-static softmax softmax_of(sb_amx_pipeline *w, const sb_amx_item *it, bf16 *pt)
-{
-    softmax y = {.w = w, .it = it, .s = w->s, .pt = pt, .gain = _mm512_set1_ps(w->x->gain)};
-    y.n = it->n_groups * PIECES;
-    return y;
 }
 
 static void mask_if_needed(const sb_amx_item *it, float *s)
@@ -246,33 +279,107 @@ static void mask_if_needed(const sb_amx_item *it, float *s)
         mask_keys(it, s);
 }
 
-static bool overflows(const softmax *y)
+/* Any score that a query sees will do to start with, such as its first. */
+static void guess_max(const sb_amx_shape *x, sb_amx_column *col, const float *s)
 {
-    const __m512i limit = (__m512i)_mm512_set1_ps(HEADROOM);
-    return _mm512_cmpgt_epi32_mask(_mm512_max_epi32(y->top[0], y->top[1]), limit) != 0;
+    for (int64_t i = 0; i < COLUMN; i++)
+        col->max[i] = s[i * GROUP] * x->gain;
 }
 
-static void score_item(sb_amx_pipeline *w, const sb_amx_item *it)
+/* Take the maxima of a column from the scores of an item. */
+static void raise_max(const sb_amx_shape *x, const sb_amx_item *it, const float *s)
 {
-    softmax none = {.w = w, .steps = 1};
-    for (int64_t g = 0; g < it->n_groups; g++)
-        score_group(w->x, it, g, w->s, &none);
+    sb_amx_column *col = it->col;
+    float keep[COLUMN];
+    for (int64_t i = 0; i < COLUMN; i++, s += GROUP) {
+        __m512 top = _mm512_max_ps(_mm512_load_ps(s), _mm512_load_ps(s + TILE));
+        if (it->n_groups == 2) {
+            top = _mm512_max_ps(top, _mm512_load_ps(s + COLUMN * GROUP));
+            top = _mm512_max_ps(top, _mm512_load_ps(s + COLUMN * GROUP + TILE));
+        }
+        float max = _mm512_reduce_max_ps(top) * x->gain;
+        keep[i] = col->max[i] - max;
+        if (max > col->max[i])
+            col->max[i] = max;
+    }
+    for (int64_t i = 0; i < COLUMN && !it->first; i++) {
+        if (!(keep[i] < 0))
+            continue;
+        __m512 scale = power_of_two(_mm512_set1_ps(keep[i]));
+        col->sum[col->turn][i] = _mm512_mul_ps(col->sum[col->turn][i], scale);
+        for (int64_t c = 0; c < x->dim_v; c += TILE) {
+            float *o = col->o + i * x->dim_v + c;
+            _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), scale));
+        }
+    }
 }
 
-/* Redo the softmax of an item under a new maximum; its scores have been overwritten. */
-static softmax renew(sb_amx_pipeline *w, const sb_amx_item *now, const sb_amx_item *next, bf16 *pt)
+static softmax softmax_of(const sb_amx_pipeline *w, const sb_amx_item *it, bf16 *p)
 {
-    score_item(w, now);
-    mask_if_needed(now, w->s);
-    raise_max(w->x, now, w->s);
-    softmax y = softmax_of(w, now, pt);
-    softmax_until(&y, y.n);
-    score_item(w, next);
+    softmax y = {.s = w->s, .p = p, .gain = _mm512_set1_ps(w->x->gain)};
+    if (it->n_groups) {
+        sb_amx_column *col = it->col;
+        y.max = col->max;
+        y.before = col->sum[col->turn];
+        y.sum = col->sum[!col->turn];
+        y.left = COLUMN;
+    }
     return y;
 }
 
+/* On to the second group of keys, where there is one. */
+INLINE void softmax_turn(softmax *y, const sb_amx_item *it)
+{
+    softmax_rest(y);
+    if (it->n_groups < 2)
+        return;
+    y->max -= COLUMN;
+    y->sum -= COLUMN;
+    y->before = y->sum;
+    y->left = COLUMN;
+}
+
+static bool overflows(const softmax *y)
+{
+    return _mm512_cmpgt_epi32_mask(y->top, (__m512i)_mm512_set1_ps(HEADROOM)) != 0;
+}
+
+static void score_alone(sb_amx_pipeline *w, const sb_amx_item *it)
+{
+    softmax none = {0};
+    if (it->n_groups)
+        score(w, it, w->s, &none, 1);
+}
+
+/* Redo the softmax of an item under new maxima; its scores have been overwritten. */
+static void renew(sb_amx_pipeline *w, const sb_amx_item *now, const sb_amx_item *next, bf16 *p)
+{
+    score_alone(w, now);
+    mask_if_needed(now, w->s);
+    raise_max(w->x, now, w->s);
+    softmax y = softmax_of(w, now, p);
+    softmax_turn(&y, now);
+    softmax_rest(&y);
+    score_alone(w, next);
+}
+
 /* The scores of the new item, the softmax of the one before, and the output of the one before that
- * run together. */
+ * run together: half of the softmax beside the scores, half beside the output. */
+INLINE bool step(sb_amx_pipeline *w, const sb_amx_item *next, const sb_amx_item *now,
+                 const sb_amx_item *done, bf16 *p, const bf16 *p_done, int units)
+{
+    softmax y = softmax_of(w, now, p);
+    /* Tiles are read by instructions that the compiler does not know to read memory. */
+    __asm__ volatile("" ::: "memory");
+    if (done->n_groups)
+        output(w, done, p_done, &y, units);
+    softmax_turn(&y, now);
+    if (next->n_groups)
+        score(w, next, w->s, &y, units);
+    softmax_rest(&y);
+    return now->n_groups && overflows(&y);
+}
+
 void sb_amx_push(sb_amx_pipeline *w, const sb_amx_item *it)
 {
     const sb_amx_shape *x = w->x;
@@ -280,30 +387,17 @@ void sb_amx_push(sb_amx_pipeline *w, const sb_amx_item *it)
     w->items[n % N_ITEMS] = *it;
     const sb_amx_item *next = &w->items[n % N_ITEMS], *now = &w->items[(n + 2) % N_ITEMS];
     const sb_amx_item *done = &w->items[(n + 1) % N_ITEMS];
-    bf16 *pt = w->pt[n % 2], *pt_done = w->pt[(n + 1) % 2];
+    bf16 *p = w->p[n % 2], *p_done = w->p[(n + 1) % 2];
     if (now->n_groups)
         mask_if_needed(now, w->s);
     if (now->first)
-        raise_max(x, now, w->s);
-    softmax y = softmax_of(w, now, pt);
-    int64_t n_out = done->n_groups ? x->dim_v / GROUP : 0;
-    int64_t n_turns = next->n_groups ? next->n_groups : 1;
-    y.steps = next->n_groups * x->dim / GROUP + done->n_groups * n_out;
-    /* Tiles are read by instructions that the compiler does not know to read memory. */
-    __asm__ volatile("" ::: "memory");
-    for (int64_t i = 0, out = 0; i < n_turns; i++) {
-        for (; out * n_turns < (i + 1) * n_out; out++)
-            output_group(x, done, out, pt_done, &y);
-        if (i < next->n_groups)
-            score_group(x, next, i, w->s, &y);
-    }
-    softmax_until(&y, y.n);
-    if (now->n_groups) {
-        if (overflows(&y))
-            y = renew(w, now, next, pt);
-        for (int half = 0; half < 2; half++)
-            now->col->sum[half] = _mm512_add_ps(now->col->sum[half], y.sum[half]);
-    }
+        guess_max(x, now->col, w->s);
+    bool again = x->dim + x->dim_v > 4 * GROUP ? step(w, next, now, done, p, p_done, 1)
+                                               : step(w, next, now, done, p, p_done, 2);
+    if (again)
+        renew(w, now, next, p);
+    if (now->n_groups)
+        now->col->turn = !now->col->turn;
     if (done->last)
         finish_column(x, done->col);
 }
