@@ -114,19 +114,89 @@ sb_estimate sb_estimate_cell(const sb_sweep *sweep, int64_t shape, int64_t varia
     const sb_problem p = sb_sweep_problem(sweep, shape);
     const sb_variant *v = &cfg->variants[variant];
     const sb_variant *density_of = v->target >= 0 ? &cfg->variants[v->target] : v;
-    double n = (double)p.kv_len, elem = (double)sb_dtype_bytes(p.dtype);
+    double n = (double)p.kv_len;
     double per_pair = 2 * (double)(p.dim + p.dim_v) * (double)p.n_heads;
     double density = expected_density(density_of, &p);
-    double q_o = n * (double)(p.n_heads * (p.dim + p.dim_v)) * elem;
-    double kv = n * (double)(p.n_kv_heads * (p.dim + p.dim_v)) * elem;
     sb_estimate e = {.density = density, .attend_flops = density * per_pair * n * (n + 1) / 2};
     e.work_flops = e.attend_flops * expected_runs(&cfg->measure);
     if (cfg->measure.fidelity)
         e.work_flops += density * per_pair * fmin(n, (double)cfg->measure.impl_rows) * n / 2;
-    /* Inputs, their rotated copy, outputs in two places and the reference's output. */
-    e.memory_bytes =
-        3 * (q_o + kv) + (cfg->measure.fidelity ? 4 * n * (double)(p.n_heads * p.dim_v) : 0);
     return e;
+}
+
+bool sb_bundle_takes(int64_t n, double work_flops)
+{
+    enum { MIN_BUNDLE = 4 };
+    static const double while_flops = 4e12; /* beyond, one bundle would take a while */
+    return n < SB_MAX_BUNDLE && (n < MIN_BUNDLE || work_flops < while_flops);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* What a planned cell holds: the kernel's scratch, the pattern, sums of key groups. */
+static double plan_bytes(const sb_variant *v, const sb_problem *p, int n_threads)
+{
+    int at_block = sb_param_index(v->method, "block");
+    int at_stride = sb_param_index(v->method, "stride");
+    int64_t block = at_block >= 0 ? (int64_t)v->values[at_block].num : SB_DENSE_TILE;
+    const sb_attend_kernel *kernel = sb_cpu_kernel_for(p, block);
+    double n = (double)sb_ceil_div(p->kv_len, block), heads = (double)p->n_heads;
+    if (!v->method->select)
+        return (double)kernel->scratch_bytes(p, kernel->dense_tile, n_threads);
+    double kept = expected_density(v, p) * n * (n + 1) / 2;
+    double groups = at_stride < 0 ? 0 : v->values[at_stride].num * n;
+    return (double)kernel->scratch_bytes(p, block, n_threads) +
+           heads * (n * sizeof(int64_t) + kept * sizeof(int32_t)) +
+           groups * (double)(p->n_kv_heads * p->dim) * sizeof(float);
+}
+
+/* The most that plans hold at once, with dense beside every bundle. */
+static double bundle_bytes(const sb_sweep *sweep, int64_t shape, const sb_problem *p, int n_threads)
+{
+    const sb_config *cfg = sweep->cfg;
+    const sb_variant dense = {.method = &sb_method_dense};
+    double most = 0, held = 0, work = 0;
+    int64_t n = 0;
+    for (int64_t i = 0; i < cfg->n_variants; i++) {
+        if (!cfg->measure.latency.enabled || !sb_bundle_takes(n, work))
+            held = work = 0, n = 0;
+        held += plan_bytes(&cfg->variants[i], p, n_threads);
+        work += sb_estimate_cell(sweep, shape, i).work_flops;
+        most = fmax(most, held);
+        n++;
+    }
+    bool has_dense = false;
+    for (int64_t i = 0; i < cfg->n_variants; i++)
+        has_dense |= !cfg->variants[i].method->select;
+    return most +
+           (cfg->measure.latency.enabled && !has_dense ? plan_bytes(&dense, p, n_threads) : 0);
+}
+
+static double shape_bytes(const sb_sweep *sweep, int64_t shape, int n_threads)
+{
+    const sb_measure_options *m = &sweep->cfg->measure;
+    const sb_problem p = sb_sweep_problem(sweep, shape);
+    double n = (double)p.kv_len, elem = (double)sb_dtype_bytes(p.dtype), heads = (double)p.n_heads;
+    double kv_dims = (double)(p.n_kv_heads * (p.dim + p.dim_v));
+    double inputs = n * (heads * (double)p.dim + kv_dims) * elem;
+    double outputs = n * heads * ((double)p.dim_v * elem + sizeof(float));
+    double rows = (double)m->fidelity_rows;
+    rows = rows > 0 && rows < n ? rows : n;
+    /* A reference of all rows is kept twice: the longest one, and this shape's part of it. */
+    double reference =
+        (rows < n ? 1 : 2) * rows * heads * ((double)p.dim_v * sizeof(float) + sizeof(double));
+    double wide = n * (double)(p.dim + p.dim_v) * sizeof(double); /* a head's K and V in float64 */
+    double copies = m->latency.enabled ? inputs + outputs : 0;
+    return inputs + outputs + fmax(copies, m->fidelity ? wide : 0) + (m->fidelity ? reference : 0) +
+           bundle_bytes(sweep, shape, &p, n_threads);
+}
+
+double sb_estimate_memory(const sb_sweep *sweep, int n_threads)
+{
+    double most = 0;
+    for (int64_t i = 0; i < sweep->n_shapes; i++)
+        most = fmax(most, shape_bytes(sweep, i, n_threads));
+    return most;
 }
 
 double sb_estimate_references(const sb_sweep *sweep)

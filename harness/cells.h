@@ -37,9 +37,18 @@ typedef struct sb_estimate {
     double density;      /**< predicted without data */
     double attend_flops; /**< of one attention */
     double work_flops;   /**< of all that the cell does, reference excluded */
-    double memory_bytes; /**< inputs, outputs, pattern and scratch */
 } sb_estimate;
 sb_estimate sb_estimate_cell(const sb_sweep *sweep, int64_t shape, int64_t variant);
+
+enum { SB_MAX_BUNDLE = 64 };
+
+/** Whether another cell joins n cells of `work_flops` together, which are timed against each other
+ *  with one dense baseline, and so are held in memory together and lost together by a kill. */
+bool sb_bundle_takes(int64_t n, double work_flops);
+
+/** Bytes that the largest shape of the sweep needs at once: inputs, their rotated copy, outputs,
+ *  references, and patterns and scratch of the cells that are timed together. */
+double sb_estimate_memory(const sb_sweep *sweep, int n_threads);
 
 /** FLOPs of the float64 references, once for each capture, dtype and layer. */
 double sb_estimate_references(const sb_sweep *sweep);

@@ -28,6 +28,8 @@ static const command commands[] = {
      "  --out DIR        run directory (default: results/NAME, NAME as in the config)\n"
      "  --set KEY=VALUE  override the config: lengths=[2048], stem.mu=0.5, measure.latency=false\n"
      "  --backend B      cpu, cuda or auto\n"
+     "  --isa LEVEL      highest instruction set for kernels: x86-64, avx2, avx512 or amx\n"
+     "                   (default: the best that this machine has)\n"
      "  --threads N      CPU threads (default: all cores this process may use)\n"
      "  --fresh          remove the run directory's results first\n"
      "  --quiet          no progress\n"},
@@ -35,9 +37,15 @@ static const command commands[] = {
      "validate a config, expand it and estimate its cost; computes nothing",
      "  --set KEY=VALUE  override the config\n"
      "  --backend B      cpu, cuda or auto\n"
+     "  --isa LEVEL      highest instruction set to estimate for\n"
      "  --threads N      CPU threads to estimate for\n"},
-    {"inspect", sb_cmd_inspect, 1, 1, "CAPTURE.h5",
-     "show a capture: shapes, dtype, model, layers, text, digest, statistics", ""},
+    {"inspect", sb_cmd_inspect, 1, 1, "CAPTURE.h5 [--layer L --out PREFIX [options]]",
+     "show a capture: shapes, dtype, model, layers, text, digest, statistics; or write a layer raw",
+     "  --out PREFIX     write a layer to PREFIX.q, .k and .v instead: [head, token, dim], no "
+     "header\n"
+     "  --layer L        the layer\n"
+     "  --tokens N       prefix of the capture (default: all of it)\n"
+     "  --dtype T        f32, bf16 or f16, in this machine's byte order (bf16)\n"},
     {"methods", sb_cmd_methods, 0, 1, "[NAME]",
      "list the methods, or one with its parameters, ranges, defaults and sources", ""},
     {"synth", sb_cmd_synth, 0, 0, "--out FILE.h5 [options]",
@@ -61,6 +69,7 @@ static const command commands[] = {
      "  --set KEY=VALUE  a parameter of the method\n"
      "  --tokens N       prefix of the capture (default: all of it)\n"
      "  --dtype T        f32, bf16 or f16: what Q, K and V are rounded to (bf16)\n"
+     "  --isa LEVEL      highest instruction set: x86-64, avx2, avx512 or amx\n"
      "  --threads N      CPU threads\n"},
     {"plot", sb_cmd_plot, 1, 1, "RUN_DIR [options]",
      "draw every plot that a run's results allow into RUN_DIR/plots",
@@ -114,9 +123,13 @@ static sb_status unknown_option(const command *cmd, const char *word, sb_err *er
 
 static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *args, sb_err *err)
 {
-    const text_option texts[] = {{"out", &args->out},       {"backend", &args->backend},
-                                 {"method", &args->method}, {"format", &args->format},
-                                 {"dtype", &args->dtype},   {"set", NULL}};
+    const text_option texts[] = {{"out", &args->out},
+                                 {"backend", &args->backend},
+                                 {"method", &args->method},
+                                 {"format", &args->format},
+                                 {"dtype", &args->dtype},
+                                 {"isa", &args->isa},
+                                 {"set", NULL}};
     const number_option numbers[] = {
         {"threads", &args->threads, 1, 1024},   {"layer", &args->layer, 0, 1 << 20},
         {"tokens", &args->tokens, 1, 1 << 27},  {"heads", &args->heads, 1, 4096},
@@ -191,12 +204,19 @@ int sb_threads_of(const sb_args *args)
     return asked && atoi(asked) > 0 ? omp_get_max_threads() : sb_cores();
 }
 
+sb_status sb_limit_isa(const sb_args *args, sb_err *err)
+{
+    const char *max = getenv("STEMBENCH_ISA_MAX");
+    if (args->isa)
+        return sb_isa_limit(args->isa, err);
+    if (max && !sb_isa_known(max))
+        return sb_fail(err, SB_UNAVAILABLE,
+                       "STEMBENCH_ISA_MAX is '%.40s'; expected amx, avx512, avx2 or x86-64", max);
+    return SB_OK;
+}
+
 sb_status sb_check_backend(const char *choice, sb_err *err)
 {
-    const char *isa = getenv("STEMBENCH_ISA_MAX");
-    if (isa && !sb_isa_known(isa))
-        return sb_fail(err, SB_UNAVAILABLE,
-                       "STEMBENCH_ISA_MAX is '%.40s'; expected amx, avx512, avx2 or x86-64", isa);
     if (strcmp(choice, "auto") == 0 || strcmp(choice, "cpu") == 0)
         return SB_OK;
     if (strcmp(choice, "cuda") == 0)

@@ -17,7 +17,7 @@ enum { SB_MAX_SETS = 256 };
 typedef struct sb_args {
     const char *operands[4];
     int n_operands;
-    const char *out, *backend, *method, *format, *dtype;
+    const char *out, *backend, *isa, *method, *format, *dtype;
     const char *sets[SB_MAX_SETS];
     int64_t n_sets;
     /* Numbers, -1 where not given. */
@@ -40,6 +40,10 @@ int sb_threads_of(const sb_args *args);
 
 /** Whether `choice` ("auto", "cpu", "cuda") can run here; SB_UNAVAILABLE or SB_USAGE when not. */
 sb_status sb_check_backend(const char *choice, sb_err *err);
+
+/** Hold CPU dispatch to --isa, which must be there, or to STEMBENCH_ISA_MAX, which must be known.
+ */
+sb_status sb_limit_isa(const sb_args *args, sb_err *err);
 
 /** The whole program: returns the process's exit code. */
 int sb_main(int argc, char **argv);

@@ -5,48 +5,11 @@
 #include "harness/cli.h"
 #include "harness/config.h"
 #include "harness/dataset.h"
+#include "harness/fs.h"
 #include "harness/mem.h"
 #include "harness/synth.h"
 
-/* ---- inspect ------------------------------------------------------------------------------- */
-
-static sb_status print_stats(const sb_capture *cap, const sb_layer_info *layer, sb_err *err)
-{
-    for (const char *which = "qkv"; *which; which++) {
-        sb_tensor_stats s;
-        sb_status st = sb_capture_stats(cap, layer->index, *which, &s, err);
-        if (st != SB_OK)
-            return st;
-        printf("    %c  min %9.3f  max %9.3f  mean %8.4f  std %7.4f  token norm p50 %8.3f  p99 "
-               "%8.3f\n",
-               *which, s.min, s.max, s.mean, s.std, s.norm_p50, s.norm_p99);
-    }
-    return SB_OK;
-}
-
-sb_status sb_cmd_inspect(const sb_args *args, sb_err *err)
-{
-    sb_capture cap;
-    sb_status st = sb_capture_open(args->operands[0], &cap, err);
-    if (st != SB_OK)
-        return st;
-    SB_TRY(sb_capture_digest(&cap, err));
-    printf("%s\n  model   %s\n  source  %s\n  rope    %s\n  tokens  %" PRId64
-           "\n  scale   %.9g\n  digest  %016" PRIx64 "\n",
-           cap.path, cap.model, cap.source, cap.rope, cap.tokens, cap.softmax_scale, cap.digest);
-    for (int64_t i = 0; i < cap.n_layers; i++) {
-        const sb_layer_info *l = &cap.layers[i];
-        printf("  layer %" PRId64 ": %" PRId64 " query heads, %" PRId64 " kv heads, d %" PRId64
-               ", dv %" PRId64 ", %s\n",
-               l->index, l->n_heads, l->n_kv_heads, l->dim, l->dim_v, sb_dtype_name(l->dtype));
-        SB_TRY(print_stats(&cap, l, err));
-    }
-out:
-    sb_capture_close(&cap);
-    return st;
-}
-
-/* ---- mask ---------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------------------- */
 
 static sb_status need(bool given, const char *option, sb_err *err)
 {
@@ -78,6 +41,83 @@ static sb_status open_problem(const sb_args *args, const sb_capture *cap, sb_pro
         *p = sb_capture_problem(cap, layer, tokens, dtype);
     return st;
 }
+
+/* ---- inspect ------------------------------------------------------------------------------- */
+
+static sb_status print_stats(const sb_capture *cap, const sb_layer_info *layer, sb_err *err)
+{
+    for (const char *which = "qkv"; *which; which++) {
+        sb_tensor_stats s;
+        sb_status st = sb_capture_stats(cap, layer->index, *which, &s, err);
+        if (st != SB_OK)
+            return st;
+        printf("    %c  min %9.3f  max %9.3f  mean %8.4f  std %7.4f  token norm p50 %8.3f  p99 "
+               "%8.3f\n",
+               *which, s.min, s.max, s.mean, s.std, s.norm_p50, s.norm_p99);
+    }
+    return SB_OK;
+}
+
+/* PREFIX.q, PREFIX.k and PREFIX.v: one layer for programs that do not read HDF5. */
+static sb_status write_raw(const sb_args *args, const sb_capture *cap, sb_err *err)
+{
+    sb_status st = SB_OK;
+    sb_problem p;
+    sb_tensors x = {0};
+    char *path = NULL;
+    SB_TRY(need(args->layer >= 0, "layer", err));
+    SB_TRY(open_problem(args, cap, &p, err));
+    SB_TRY(sb_capture_read(cap, p.layer, p.kv_len, p.dtype, &x, err));
+    const int64_t q = p.n_heads * p.dim, k = p.n_kv_heads * p.dim, v = p.n_kv_heads * p.dim_v;
+    const struct {
+        const char *name;
+        const void *data;
+        int64_t per_token;
+    } tensors[] = {{"q", x.q, q}, {"k", x.k, k}, {"v", x.v, v}};
+    for (int i = 0; i < 3; i++) {
+        size_t bytes = (size_t)(tensors[i].per_token * p.kv_len) * sb_dtype_bytes(p.dtype);
+        sb_free(path);
+        path = sb_sprintf("%s.%s", args->out, tensors[i].name);
+        SB_CHECK(path, err, SB_NO_MEMORY, "out of memory for a path");
+        SB_TRY(sb_fs_write(path, tensors[i].data, bytes, err));
+    }
+    printf("%s.q, .k, .v: layer %" PRId64 ", %" PRId64 " tokens, %" PRId64 " query and %" PRId64
+           " kv heads, d %" PRId64 ", dv %" PRId64 ", %s\n",
+           args->out, p.layer, p.kv_len, p.n_heads, p.n_kv_heads, p.dim, p.dim_v,
+           sb_dtype_name(p.dtype));
+out:
+    sb_free(path);
+    sb_tensors_free(&x);
+    return st;
+}
+
+sb_status sb_cmd_inspect(const sb_args *args, sb_err *err)
+{
+    sb_capture cap;
+    sb_status st = sb_capture_open(args->operands[0], &cap, err);
+    if (st != SB_OK)
+        return st;
+    if (args->out) {
+        st = write_raw(args, &cap, err);
+        goto out;
+    }
+    SB_TRY(sb_capture_digest(&cap, err));
+    printf("%s\n  model   %s\n  source  %s\n  rope    %s\n  tokens  %" PRId64
+           "\n  scale   %.9g\n  digest  %016" PRIx64 "\n",
+           cap.path, cap.model, cap.source, cap.rope, cap.tokens, cap.softmax_scale, cap.digest);
+    for (int64_t i = 0; i < cap.n_layers; i++) {
+        const sb_layer_info *l = &cap.layers[i];
+        printf("  layer %" PRId64 ": %" PRId64 " query heads, %" PRId64 " kv heads, d %" PRId64
+               ", dv %" PRId64 ", %s\n",
+               l->index, l->n_heads, l->n_kv_heads, l->dim, l->dim_v, sb_dtype_name(l->dtype));
+        SB_TRY(print_stats(&cap, l, err));
+    }
+out:
+    sb_capture_close(&cap);
+    return st;
+}
+
+/* ---- mask ---------------------------------------------------------------------------------- */
 
 static sb_status write_mask(const sb_args *args, const sb_capture *cap, const sb_problem *p,
                             const sb_method *m, const sb_value *values, const sb_pattern *pat,
@@ -126,6 +166,7 @@ sb_status sb_cmd_mask(const sb_args *args, sb_err *err)
     sb_plan *plan = NULL;
     sb_pattern pat = {0};
     sb_exec exec = {.backend = SB_CPU, .n_threads = sb_threads_of(args)};
+    SB_TRY(sb_limit_isa(args, err));
     SB_TRY(need(args->layer >= 0, "layer", err));
     SB_TRY(need(args->method != NULL, "method", err));
     SB_TRY(need(args->out != NULL, "out", err));

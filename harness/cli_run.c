@@ -29,6 +29,8 @@ static sb_status load(const sb_args *args, sb_config *cfg, sb_err *err)
     if (st != SB_OK)
         return st;
     st = sb_check_backend(args->backend ? args->backend : names[cfg->backend], err);
+    if (st == SB_OK)
+        st = sb_limit_isa(args, err);
     if (st != SB_OK)
         sb_config_free(cfg);
     return st;
@@ -129,7 +131,7 @@ sb_status sb_cmd_check(const sb_args *args, sb_err *err)
 {
     sb_config cfg;
     sb_sweep sweep = {0};
-    double attend = 0, work = 0, memory = 0, lowest = INFINITY, highest = 0, timed_s = 0;
+    double attend = 0, work = 0, lowest = INFINITY, highest = 0, timed_s = 0;
     sb_status st = load(args, &cfg, err);
     if (st != SB_OK)
         return st;
@@ -142,7 +144,6 @@ sb_status sb_cmd_check(const sb_args *args, sb_err *err)
         sb_estimate e = sb_estimate_cell(&sweep, i / cfg.n_variants, i % cfg.n_variants);
         attend += e.attend_flops;
         work += e.work_flops;
-        memory = fmax(memory, e.memory_bytes);
         lowest = fmin(lowest, e.density);
         highest = fmax(highest, e.density);
         /* Timing goes on for min_time at least. */
@@ -154,7 +155,8 @@ sb_status sb_cmd_check(const sb_args *args, sb_err *err)
     printf("expected, not measured:\n  density   %.3f to %.3f\n", lowest, highest);
     printf("  FLOPs     %.3g once each, %.3g in all with repeats, %.3g for float64 references\n",
            attend, work, references);
-    printf("  memory    %.2f GiB at the largest cell\n", memory / 0x1p30);
+    printf("  memory    %.2f GiB at the largest shape\n",
+           sb_estimate_memory(&sweep, sb_threads_of(args)) / 0x1p30);
     printf("  time      ");
     print_duration(work / rate + timed_s +
                    references / (reference_gflops * 1e9 * sb_threads_of(args)));

@@ -12,11 +12,9 @@
 #include "harness/provenance.h"
 #include "harness/timing.h"
 #include "methods/kernels/cpu/attend.h"
+#include "methods/kernels/cpu/peak.h"
 
-/* Cells timed against each other, with one dense baseline, are also lost together by a kill: so
- * many at most, and beyond MIN_BUNDLE no more once their expected work would take a while. */
-enum { MIN_BUNDLE = 4, BUNDLE = 64 };
-static const double bundle_flops = 4e12;
+enum { MAX_UNITS = 8 };
 
 typedef struct runner {
     const sb_sweep *sweep;
@@ -31,6 +29,11 @@ typedef struct runner {
     /* References of the layer at hand, one over all rows or one for each length. */
     sb_reference whole;
     int64_t whole_of; /* first shape of the layer that `whole` belongs to, or -1 */
+    /* What the machine's arithmetic units were found to give, by the ISA level that uses them. */
+    struct {
+        const char *isa;
+        double gflops;
+    } peaks[MAX_UNITS];
 } runner;
 
 static bool pending(const runner *run, int64_t cell)
@@ -143,6 +146,18 @@ out:
 
 /* ---- latency ------------------------------------------------------------------------------- */
 
+static double peak_of(runner *run, const sb_attend_kernel *kernel)
+{
+    int i = 0;
+    while (i < MAX_UNITS - 1 && run->peaks[i].isa && strcmp(run->peaks[i].isa, kernel->isa) != 0)
+        i++;
+    if (!run->peaks[i].isa) {
+        run->peaks[i].isa = kernel->isa;
+        run->peaks[i].gflops = sb_cpu_peak_gflops(kernel->isa, run->exec.n_threads);
+    }
+    return run->peaks[i].gflops;
+}
+
 static sb_status keep_latency(const sb_contender *c, const sb_contender *dense, sb_record *r,
                               sb_err *err)
 {
@@ -181,9 +196,9 @@ static sb_status time_bundle(runner *run, sb_cell *cells, int64_t n, const sb_sh
                              sb_err *err)
 {
     sb_status st = SB_OK;
-    sb_contender contenders[BUNDLE + 1] = {0};
+    sb_contender contenders[SB_MAX_BUNDLE + 1] = {0};
     sb_plan *dense_plan = NULL;
-    int64_t n_contenders = 0, dense = -1, of_cell[BUNDLE];
+    int64_t n_contenders = 0, dense = -1, of_cell[SB_MAX_BUNDLE];
     for (int64_t i = 0; i < n; i++) {
         of_cell[i] = cells[i].plan ? n_contenders : -1;
         if (!cells[i].plan)
@@ -203,10 +218,13 @@ static sb_status time_bundle(runner *run, sb_cell *cells, int64_t n, const sb_sh
     }
     SB_TRY(sb_time_interleaved(contenders, n_contenders, &data->problem, &data->inputs,
                                &run->sweep->cfg->measure.latency, run->stop, err));
-    for (int64_t i = 0; i < n; i++)
-        if (of_cell[i] >= 0)
-            SB_TRY(
-                keep_latency(&contenders[of_cell[i]], &contenders[dense], &cells[i].record, err));
+    for (int64_t i = 0; i < n; i++) {
+        if (of_cell[i] < 0)
+            continue;
+        SB_TRY(keep_latency(&contenders[of_cell[i]], &contenders[dense], &cells[i].record, err));
+        if (cells[i].plan->kernel)
+            cells[i].record.peak_gflops = peak_of(run, cells[i].plan->kernel);
+    }
 out:
     for (int64_t i = 0; i < n_contenders; i++)
         sb_contender_free_samples(&contenders[i]);
@@ -246,12 +264,11 @@ static sb_status run_bundle(runner *run, int64_t shape, int64_t *next, const sb_
 {
     sb_status st = SB_OK;
     const sb_config *cfg = run->sweep->cfg;
-    sb_cell cells[BUNDLE];
+    sb_cell cells[SB_MAX_BUNDLE];
     int64_t n = 0;
     double work = 0;
     bool timed = cfg->measure.latency.enabled;
-    for (; *next < cfg->n_variants && n < BUNDLE && (n < MIN_BUNDLE || work < bundle_flops);
-         ++*next) {
+    for (; *next < cfg->n_variants && sb_bundle_takes(n, work); ++*next) {
         if (!pending(run, shape * cfg->n_variants + *next))
             continue;
         announce(run, shape, cfg->variants[*next].method->name);

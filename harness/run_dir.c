@@ -100,9 +100,9 @@ static sb_status take_lock(sb_run_dir *dir, sb_err *err)
 /* config.yaml goes last: while it is there, results left over are guarded by it. */
 static sb_status remove_ours(const char *path, sb_err *err)
 {
-    static const char *const ours[] = {SB_CELLS_DIR,   SB_RESULTS_H5,         SB_RESULTS_H5 ".tmp",
-                                       SB_RESULTS_CSV, SB_RESULTS_CSV ".tmp", "plots",
-                                       "report.html",  "config.yaml.tmp",     "config.yaml"};
+    static const char *const ours[] = {
+        SB_CELLS_DIR, SB_RESULTS_H5, SB_RESULTS_H5 ".tmp", SB_RESULTS_CSV,    SB_RESULTS_CSV ".tmp",
+        "plots",      "peers.csv",   "report.html",        "config.yaml.tmp", "config.yaml"};
     sb_status st = SB_OK;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0] && st == SB_OK; i++) {
         char *name = join(path, ours[i]);

@@ -83,6 +83,20 @@ expect "missing config" 2 'nowhere.yaml' "$program" run nowhere.yaml
 expect "backend cuda" 4 'no CUDA backend' "$program" run good.yaml --backend cuda --out never
 expect "backend in the config" 4 'no CUDA backend' "$program" run good.yaml --set backend=cuda --out never
 expect "an unknown ISA" 4 "STEMBENCH_ISA_MAX is .sse9" env STEMBENCH_ISA_MAX=sse9 "$program" run good.yaml --out never
+expect "an unknown --isa" 2 "isa is .sse9.; expected amx, avx512, avx2 or x86-64" "$program" run good.yaml --isa sse9 --out never
+expect "an unknown --isa of mask" 2 "isa is .sse9." "$program" mask small.h5 --layer 0 --method stem --isa sse9 --out m.h5
+if [ "$(uname -m)" = x86_64 ]; then
+    expect "the base level" 0 'portable-x86-64 kernel' "$program" check good.yaml --isa x86-64
+    expect "--isa wins over the environment" 0 'portable-x86-64 kernel' \
+        env STEMBENCH_ISA_MAX=amx "$program" check good.yaml --isa x86-64
+    for level in avx2:avx2 avx512:avx512f amx:amx_bf16; do
+        grep -qw "${level#*:}" /proc/cpuinfo ||
+            expect "a level that is not there" 4 "isa ${level%:*}: this machine has not got it" \
+                "$program" run good.yaml --isa "${level%:*}" --out never
+    done
+else
+    expect "a level of another machine" 4 "isa amx: this build has not got it" "$program" run good.yaml --isa amx --out never
+fi
 expect "a set that is wrong" 2 'set stem.mu=9' "$program" run good.yaml --set stem.mu=9 --out never
 
 # ---- wrong data ----------------------------------------------------------------------------------------
@@ -137,6 +151,12 @@ expect "mask" 0 'density' "$program" mask small.h5 --layer 0 --method stem --set
 expect "mask without a layer" 2 'missing --layer' "$program" mask small.h5 --method stem --out m.h5
 expect "mask of dense" 2 'selects no pattern' "$program" mask small.h5 --layer 0 --method dense --out m.h5
 expect "mask with a wrong value" 2 'mu is 7' "$program" mask small.h5 --layer 0 --method stem --set mu=7 --out m.h5
+expect "inspect" 0 'digest' "$program" inspect small.h5
+expect "a layer in raw form" 0 'raw.q, .k, .v: layer 1, 100 tokens, 4 query and 2 kv heads' "$program" inspect small.h5 --layer 1 --tokens 100 --dtype f32 --out raw
+sizes=$(stat -c %s raw.q raw.k raw.v | tr '\n' ' ')
+[ "$sizes" = "$((4 * 100 * 32 * 4)) $((2 * 100 * 32 * 4)) $((2 * 100 * 32 * 4)) " ] ||
+    { echo "FAIL raw tensors have $sizes bytes"; failed=$((failed + 1)); }
+expect "raw form without a layer" 2 'missing --layer' "$program" inspect small.h5 --out raw
 expect "plot of nothing" 3 'never' "$program" plot never
 expect "plot in a wrong format" 2 'gif' "$program" plot done --format gif
 

@@ -1,4 +1,5 @@
-/* Every CPU attention kernel of this machine against attention written by the definition. */
+/* Every CPU attention kernel of this machine, or those of the ISA level that is named as the
+ * argument, against attention written by the definition. */
 
 #include <math.h>
 #include <stdlib.h>
@@ -312,8 +313,17 @@ static double lse_limit_of(sb_dtype dtype)
     return dtype == SB_BF16 ? 1.1e-4 : 2e-6;
 }
 
+static const char *asked_isa; /* NULL: every level */
+static int n_checked;
+
+static bool is_asked(const sb_attend_kernel *kernel)
+{
+    return !asked_isa || strcmp(kernel->isa, asked_isa) == 0;
+}
+
 static void check_kernel(const sb_attend_kernel *kernel, const setup *s, const sb_pattern *pat)
 {
+    n_checked++;
     result one = run(kernel, s, pat, 1), two = run(kernel, s, pat, 2);
     error e = compare(s, &one);
     const sb_problem *p = &s->p;
@@ -338,7 +348,7 @@ static void check_kernels(const setup *s, const sb_pattern *pat)
     int n;
     const sb_attend_kernel *const *kernels = sb_cpu_kernels(&n);
     for (int i = 0; i < n; i++)
-        if (sb_attend_runs(kernels[i], &s->p, s->block))
+        if (is_asked(kernels[i]) && sb_attend_runs(kernels[i], &s->p, s->block))
             check_kernel(kernels[i], s, pat);
 }
 
@@ -420,7 +430,7 @@ static void test_exponential(void)
     int n;
     const sb_attend_kernel *const *kernels = sb_cpu_kernels(&n);
     for (int i = 0; i < n; i++) {
-        if (!sb_attend_runs(kernels[i], &s.p, s.block))
+        if (!is_asked(kernels[i]) || !sb_attend_runs(kernels[i], &s.p, s.block))
             continue;
         result r = run(kernels[i], &s, NULL, 1);
         double worst = 0;
@@ -500,14 +510,40 @@ static void test_dispatch(void)
     unsetenv("STEMBENCH_ISA_MAX");
 }
 
-int main(void)
+/* The last test: the limit stays. */
+static void test_limit(void)
 {
+    TEST("a limit that is asked for wins over STEMBENCH_ISA_MAX, and must be there");
+    int n;
+    const sb_attend_kernel *const *kernels = sb_cpu_kernels(&n);
+    const sb_problem any = {.dtype = SB_BF16};
+    sb_err err = {0};
+    EXPECT(sb_isa_limit("sse9", &err) == SB_USAGE && strstr(err.msg, "avx512") != NULL);
+    setenv("STEMBENCH_ISA_MAX", kernels[n - 1]->isa, 1);
+    for (int i = 0; i < n; i++) {
+        err = (sb_err){0};
+        if (!kernels[i]->available()) {
+            EXPECT(sb_isa_limit(kernels[i]->isa, &err) == SB_UNAVAILABLE);
+            continue;
+        }
+        EXPECT(sb_isa_limit(kernels[i]->isa, &err) == SB_OK);
+        EXPECT(sb_cpu_kernel_for(&any, 64) == kernels[i]);
+    }
+    unsetenv("STEMBENCH_ISA_MAX");
+}
+
+int main(int argc, char **argv)
+{
+    asked_isa = argc > 1 ? argv[1] : NULL;
     test_shapes();
     test_long();
     test_large();
     test_exponential();
     test_ends();
     test_dispatch();
+    test_limit();
+    TEST("some kernel was checked");
+    EXPECT_MSG(n_checked > 0, "none of level %s runs here", asked_isa ? asked_isa : "any");
     TEST("nothing leaks");
     EXPECT(sb_mem_live() == 0);
     return sb_tests_done();

@@ -42,10 +42,16 @@ const sb_attend_kernel *const *sb_cpu_kernels(int *n);
 /** Whether a kernel of this build has that ISA name. */
 bool sb_isa_known(const char *isa);
 
-/** The best kernel that this machine can run for the problem and block, STEMBENCH_ISA_MAX
- * permitting
- *  ("x86-64", "avx2", "avx512", "amx"). Never NULL: the portable kernel runs everything anywhere.
+/**
+ * Let dispatch use no ISA level above `isa` from now on ("x86-64", "avx2", "avx512", "amx"),
+ * whatever STEMBENCH_ISA_MAX says. SB_USAGE for an unknown name; SB_UNAVAILABLE, and no change,
+ * where this build or this machine has not got that level. Not while another thread dispatches.
  */
+sb_status sb_isa_limit(const char *isa, sb_err *err);
+
+/** The best kernel that this machine can run for the problem and block, within the level given to
+ *  sb_isa_limit, else within that of the environment's STEMBENCH_ISA_MAX. Never NULL: the portable
+ *  kernel runs everything anywhere. */
 const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block);
 
 #ifdef __cplusplus
