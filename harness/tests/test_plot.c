@@ -80,6 +80,9 @@ static sb_record *add(set *s, int64_t layer, int64_t tokens, const char *method,
     r->tokens = tokens;
     r->block = strcmp(method, "dense") ? 64 : 0;
     r->threads = 2;
+    r->head_dim = 64;
+    r->heads = 4;
+    r->kv_heads = 2;
     (void)sb_record_set(&r->status, "ok", NULL);
     (void)sb_record_set(&r->capture, "data/tiny.h5", NULL);
     (void)sb_record_set(&r->dtype, "f32", NULL);
@@ -123,6 +126,7 @@ static void add_latency(set *s, int64_t from)
         r->total_ms_lo = 2.5 * ms;
         r->total_ms_hi = 4 * ms;
         r->dense_ms = 10 * ms;
+        r->peak_gflops = 250;
     }
 }
 
@@ -177,6 +181,59 @@ static void test_data(void)
     EXPECT(holds(path_of("data/plots/data", "pattern_maps.csv"),
                  "slot,query,key,share\n1,48,48,1\n1,48,144,-1\n1,144,48,0.5\n1,144,144,1\n2,"));
     EXPECT(!there(path_of("data/plots/data", "latency_length.csv")));
+    clear(&s);
+}
+
+static void put_peers(const char *dir, const char *text)
+{
+    FILE *f = fopen(path_of(dir, "peers.csv"), "w");
+    if (f) {
+        (void)fputs(text, f);
+        (void)fclose(f);
+    }
+}
+
+#define PEERS_HEADER "head_dim,tokens,dtype,round,ours_ms,peer_ms,peer,version\n"
+
+static void test_throughput(void)
+{
+    TEST(
+        "throughput is attended FLOPs over attend time, its lines end at dense, peers are medians");
+    set s;
+    sb_err err = {0};
+    small_set(&s);
+    add_latency(&s, 0);
+    for (int64_t i = 0; i < s.n; i++) {
+        s.records[i].flops_dense *= 1e7;
+        s.records[i].flops_attend *= 1e7;
+    }
+    (void)fresh_dir("rates");
+    (void)setenv("PATH", "/nonexistent", 1);
+    put_peers("rates", PEERS_HEADER "64,192,f32,1,10,20,Peer,1.0\n64,192,f32,2,10,50,Peer,1.0\n"
+                                    "64,192,f32,3,10,40,Peer,1.0\n64,192,bf16,1,2,3,Peer,1.0\n");
+    EXPECT(sb_plot_records(s.records, s.n, path_of("rates", ""), "svg", 1, &err) == SB_UNAVAILABLE);
+    const char *csv = path_of("rates/plots/data", "throughput.csv");
+    /* Layers have 1e9 and 3e9 FLOPs: 0.25 of their mean in 12 ms, all of it in 60 ms. */
+    EXPECT(holds(csv,
+                 "panel,title,roof,slot,style,tokens,curve,density,gflops,conversion\n"
+                 "1,\"f32 d 64 (4 / 2 heads)\",250,1,1,192,\"uniform\",0.25,41.6666667,1.25\n"));
+    EXPECT(holds(csv, "250,1,1,192,\"uniform\",0.5,83.3333333,2.5\n"
+                      "1,\"f32 d 64 (4 / 2 heads)\",250,1,1,192,\"uniform\",1,33.3333333,1\n"
+                      "1,\"f32 d 64 (4 / 2 heads)\",250,1,2,192,\"stem μ=1\",0.25,"));
+    EXPECT(holds(csv, "250,1,0,192,\"dense\",1,33.3333333,1\n"));
+    EXPECT(holds(csv, "250,1,5,192,\"Peer 1.0\",1,50,\n") && !holds(csv, "666.66"));
+    const char *key = path_of("rates/plots/data", "throughput.key.tsv");
+    EXPECT(holds(key, "\n1\t192 tokens\n"));
+    EXPECT(holds(key, "ours is 4.00 (d 64, 192, f32), 1.50 (d 64, 192, bf16).\n"));
+
+    TEST("a wrong peers.csv is refused with its line");
+    put_peers("rates", PEERS_HEADER "64,192,f32,1,10,20,Peer,1.0\n64,192,f32,2,0,50,Peer,1.0\n");
+    EXPECT(sb_plot_records(s.records, s.n, path_of("rates", ""), "svg", 1, &err) == SB_BAD_DATA);
+    err = (sb_err){0};
+    (void)sb_plot_records(s.records, s.n, path_of("rates", ""), "svg", 1, &err);
+    EXPECT_MSG(strstr(err.msg, "peers.csv:3: "), "%s", err.msg);
+    put_peers("rates", "64,192,f32,1,10,20,Peer,1.0\n");
+    EXPECT(sb_plot_records(s.records, s.n, path_of("rates", ""), "svg", 1, NULL) == SB_BAD_DATA);
     clear(&s);
 }
 
@@ -373,6 +430,7 @@ int main(void)
     if (!path || !mkdtemp(root))
         return 1;
     test_data();
+    test_throughput();
     test_lengths();
     test_caption();
     test_unfinished();
