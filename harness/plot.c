@@ -128,10 +128,11 @@ static void paths_free(paths *p)
 typedef struct job {
     const sb_record *records;
     int64_t n;
-    const char *plots_dir, *format;
+    const char *run_dir, *plots_dir, *format;
     int quiet;
 } job;
 
+/* g is not looked at for a picture of the whole run. */
 static sb_status write_data(const job *j, const sb_figure *figure, const sb_plot_group *g,
                             const char *suffix, sb_err *err)
 {
@@ -141,7 +142,9 @@ static sb_status write_data(const job *j, const sb_figure *figure, const sb_plot
     SB_TRY(paths_make(&p, figure->name, suffix, j->plots_dir, j->format, err));
     /* a picture of earlier results must not outlive them */
     (void)unlink(p.picture);
-    SB_TRY(figure->write(g, p.csv, p.key, &n_rows, err));
+    SB_TRY(figure->write ? figure->write(g, p.csv, p.key, &n_rows, err)
+                         : sb_plot_write_throughput(j->records, j->n, j->run_dir, p.csv, p.key,
+                                                    &n_rows, err));
     if (n_rows == 0) {
         (void)unlink(p.csv);
         (void)unlink(p.key);
@@ -188,7 +191,8 @@ static sb_status write_group(const job *j, const sb_record *first, const char *s
     sb_plot_group g;
     sb_status st = sb_plot_group_build(j->records, j->n, first, &g, err);
     for (int i = 0; i < SB_N_FIGURES && st == SB_OK; i++)
-        st = write_data(j, &sb_figures[i], &g, suffix, err);
+        if (sb_figures[i].write)
+            st = write_data(j, &sb_figures[i], &g, suffix, err);
     sb_plot_group_free(&g);
     return st;
 }
@@ -197,7 +201,18 @@ static sb_status draw_group(const job *j, const char *suffix, sb_err *err)
 {
     sb_status st = SB_OK;
     for (int i = 0; i < SB_N_FIGURES && st == SB_OK; i++)
-        st = draw(j, &sb_figures[i], suffix, err);
+        if (sb_figures[i].write)
+            st = draw(j, &sb_figures[i], suffix, err);
+    return st;
+}
+
+static sb_status whole_run(const job *j, bool drawing, sb_err *err)
+{
+    sb_status st = SB_OK;
+    for (int i = 0; i < SB_N_FIGURES && st == SB_OK; i++)
+        if (!sb_figures[i].write)
+            st = drawing ? draw(j, &sb_figures[i], "", err)
+                         : write_data(j, &sb_figures[i], NULL, "", err);
     return st;
 }
 
@@ -221,6 +236,7 @@ static sb_status each_group(const job *j, sb_err *err)
             sb_free(suffix);
             suffix = NULL;
         }
+        SB_TRY(whole_run(j, drawing, err));
     }
 out:
     sb_free(suffix);
@@ -233,7 +249,7 @@ sb_status sb_plot_records(const sb_record *records, int64_t n, const char *run_d
     sb_status st = SB_OK;
     char *plots_dir = sb_sprintf("%s/plots", run_dir);
     char *data_dir = sb_sprintf("%s/plots/data", run_dir);
-    job j = {records, n, plots_dir, format, quiet};
+    job j = {records, n, run_dir, plots_dir, format, quiet};
     SB_CHECK(plots_dir && data_dir, err, SB_NO_MEMORY, "out of memory for plot paths");
     SB_CHECK(strcmp(format, "svg") == 0 || strcmp(format, "png") == 0 || strcmp(format, "pdf") == 0,
              err, SB_USAGE, "unknown format '%s'; expected svg, png or pdf", format);

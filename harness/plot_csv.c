@@ -1,95 +1,11 @@
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "harness/mem.h"
 #include "harness/plot_data.h"
-
-enum { CAPTION_WIDTH = 128 /* characters that fit a line of a picture */ };
-
-/* The two files behind a picture: rows of numbers, and the texts of its key (slot 1 and up) and
- * caption (slot 0, one row a line). */
-typedef struct sheet {
-    FILE *csv, *key;
-    int64_t n_rows;
-} sheet;
-
-static sb_status sheet_open(sheet *s, const char *csv_path, const char *key_path, sb_err *err)
-{
-    *s = (sheet){.csv = fopen(csv_path, "w")};
-    if (!s->csv)
-        return sb_fail(err, SB_IO, "%s: %s", csv_path, strerror(errno));
-    s->key = fopen(key_path, "w");
-    if (!s->key)
-        return sb_fail(err, SB_IO, "%s: %s", key_path, strerror(errno));
-    fputs("slot\ttext\n", s->key);
-    return SB_OK;
-}
-
-static sb_status sheet_close(sheet *s, sb_status st, const char *csv_path, sb_err *err)
-{
-    FILE *files[] = {s->csv, s->key};
-    for (int i = 0; i < 2; i++) {
-        bool bad = files[i] && ferror(files[i]);
-        bad |= files[i] && fclose(files[i]) != 0;
-        if (bad && st == SB_OK)
-            st = sb_fail(err, SB_IO, "%s: cannot write plot data", csv_path);
-    }
-    return st;
-}
-
-/* ---- cells ---------------------------------------------------------------------------------- */
-
-static void put_quoted(FILE *f, const char *text)
-{
-    fputc('"', f);
-    for (const char *p = text ? text : ""; *p; p++) {
-        if (*p == '"')
-            fputc('"', f);
-        fputc(*p == '\n' ? ' ' : *p, f);
-    }
-    fputc('"', f);
-}
-
-static void put_real(FILE *f, double x)
-{
-    fputc(',', f);
-    if (isfinite(x))
-        fprintf(f, "%.9g", x);
-}
-
-#if defined(__GNUC__)
-__attribute__((format(printf, 4, 5)))
-#endif
-static sb_status
-put_key(sheet *s, int slot, sb_err *err, const char *fmt, ...)
-{
-    char line[512];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    if (n < 0)
-        return sb_fail(err, SB_INTERNAL, "cannot format the text of a plot");
-    /* gnuplot would end a text at a tab or double quote */
-    for (char *p = line; *p; p++)
-        *p = *p == '"' ? '\'' : (unsigned char)*p < ' ' ? ' ' : *p;
-    const char *rest = line;
-    while (slot == 0 && strlen(rest) > CAPTION_WIDTH) {
-        int end = CAPTION_WIDTH;
-        while (end > 0 && rest[end] != ' ')
-            end--;
-        if (end == 0)
-            break;
-        fprintf(s->key, "0\t%.*s\n", end, rest);
-        rest += end + 1;
-    }
-    fprintf(s->key, "%d\t%s\n", slot, rest);
-    return SB_OK;
-}
+#include "harness/plot_sheet.h"
 
 /* ---- captions ------------------------------------------------------------------------------- */
 
@@ -126,8 +42,8 @@ static void block_text(const sb_plot_group *g, char *buf, size_t bytes)
 }
 
 /* Where the numbers come from; `combined` says how the layers were. */
-static sb_status caption(sheet *s, const sb_plot_group *g, const int64_t *layers, int64_t n_layers,
-                         const char *combined, int64_t tokens, sb_err *err)
+static sb_status caption(sb_sheet *s, const sb_plot_group *g, const int64_t *layers,
+                         int64_t n_layers, const char *combined, int64_t tokens, sb_err *err)
 {
     const sb_record *r = g->first;
     const char *capture = base_name(r->capture), *model = r->model ? r->model : "";
@@ -136,23 +52,24 @@ static sb_status caption(sheet *s, const sb_plot_group *g, const int64_t *layers
     block_text(g, block, sizeof block);
     if (tokens > 0)
         (void)snprintf(length, sizeof length, ", %" PRId64 " tokens", tokens);
-    return put_key(s, 0, err, "%s%s%s%s, %s, %s, %s%s%s, %s.", capture, *model ? " (" : "", model,
-                   *model ? ")" : "", r->dtype ? r->dtype : "", r->backend ? r->backend : "",
-                   layer_list, n_layers > 1 ? combined : "", length, block);
+    return sb_sheet_key(s, 0, err, "%s%s%s%s, %s, %s, %s%s%s, %s.", capture, *model ? " (" : "",
+                        model, *model ? ")" : "", r->dtype ? r->dtype : "",
+                        r->backend ? r->backend : "", layer_list, n_layers > 1 ? combined : "",
+                        length, block);
 }
 
-static sb_status omissions(sheet *s, const sb_plot_group *g, sb_err *err)
+static sb_status omissions(sb_sheet *s, const sb_plot_group *g, sb_err *err)
 {
     int64_t n_shown = 0;
     sb_status st = SB_OK;
     for (int64_t c = 0; c < g->n_curves; c++)
         n_shown += g->curves[c].slot > 0;
     if (n_shown < g->n_curves)
-        SB_TRY(
-            put_key(s, 0, err, "%" PRId64 " of %" PRId64 " curves shown.", n_shown, g->n_curves));
+        SB_TRY(sb_sheet_key(s, 0, err, "%" PRId64 " of %" PRId64 " curves shown.", n_shown,
+                            g->n_curves));
     if (g->n_incomplete > 0)
-        SB_TRY(put_key(s, 0, err, "Settings left out because a layer is missing: %" PRId64 ".",
-                       g->n_incomplete));
+        SB_TRY(sb_sheet_key(s, 0, err, "Settings left out because a layer is missing: %" PRId64 ".",
+                            g->n_incomplete));
 out:
     return st;
 }
@@ -165,39 +82,39 @@ static const char *const point_header =
     "slot,curve,tokens,density,budget,rel_l2,pareto,"
     "select_ms,attend_ms,total_ms,total_ms_lo,total_ms_hi,setting\n";
 
-static void put_point(sheet *s, const sb_plot_group *g, const sb_plot_point *p)
+static void put_point(sb_sheet *s, const sb_plot_group *g, const sb_plot_point *p)
 {
     const double reals[] = {p->density, p->budget, p->rel_l2};
     const double times[] = {p->select_ms, p->attend_ms, p->total_ms, p->total_ms_lo,
                             p->total_ms_hi};
     fprintf(s->csv, "%d,", g->curves[p->curve].slot);
-    put_quoted(s->csv, g->curves[p->curve].label);
+    sb_sheet_quoted(s->csv, g->curves[p->curve].label);
     fprintf(s->csv, ",%" PRId64, p->tokens);
     for (int i = 0; i < 3; i++)
-        put_real(s->csv, reals[i]);
+        sb_sheet_real(s->csv, reals[i]);
     fprintf(s->csv, ",%d", p->pareto);
     for (int i = 0; i < 5; i++)
-        put_real(s->csv, times[i]);
+        sb_sheet_real(s->csv, times[i]);
     fputc(',', s->csv);
-    put_quoted(s->csv, p->cells[0]->params);
+    sb_sheet_quoted(s->csv, p->cells[0]->params);
     fputc('\n', s->csv);
 }
 
-static void put_dense(sheet *s, const sb_plot_group *g, int64_t i)
+static void put_dense(sb_sheet *s, const sb_plot_group *g, int64_t i)
 {
     fprintf(s->csv, "%d,\"dense\",%" PRId64 ",1,1", SB_PLOT_DENSE, g->lengths[i]);
-    put_real(s->csv, g->dense_rel_l2[i]);
+    sb_sheet_real(s->csv, g->dense_rel_l2[i]);
     fputs(",0,,", s->csv);
-    put_real(s->csv, g->dense_ms[i]);
+    sb_sheet_real(s->csv, g->dense_ms[i]);
     fputs(",,,\n", s->csv);
 }
 
-static sb_status put_labels(sheet *s, const sb_plot_group *g, sb_err *err)
+static sb_status put_labels(sb_sheet *s, const sb_plot_group *g, sb_err *err)
 {
     sb_status st = SB_OK;
     for (int64_t c = 0; c < g->n_curves; c++)
         if (g->curves[c].slot > 0)
-            SB_TRY(put_key(s, g->curves[c].slot, err, "%s", g->curves[c].label));
+            SB_TRY(sb_sheet_key(s, g->curves[c].slot, err, "%s", g->curves[c].label));
 out:
     return st;
 }
@@ -208,7 +125,7 @@ static int64_t longest(const sb_plot_group *g)
 }
 
 /* All settings of the longest length that have the number the picture is about. */
-static void put_settings(sheet *s, const sb_plot_group *g, bool latency)
+static void put_settings(sb_sheet *s, const sb_plot_group *g, bool latency)
 {
     fputs(point_header, s->csv);
     for (int64_t i = 0; i < g->n_points; i++) {
@@ -226,37 +143,38 @@ static void put_settings(sheet *s, const sb_plot_group *g, bool latency)
 static sb_status write_error(const sb_plot_group *g, const char *csv_path, const char *key_path,
                              int64_t *n_rows, sb_err *err)
 {
-    sheet s;
+    sb_sheet s;
     sb_status st = SB_OK;
-    SB_TRY(sheet_open(&s, csv_path, key_path, err));
+    SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     put_settings(&s, g, false);
     SB_TRY(put_labels(&s, g, err));
     SB_TRY(caption(&s, g, g->layers, g->n_layers, " (geometric mean)", longest(g), err));
-    SB_TRY(put_key(&s, 0, err, "Budget = (attend + select FLOPs) / dense causal FLOPs. " DENSITY));
+    SB_TRY(sb_sheet_key(&s, 0, err,
+                        "Budget = (attend + select FLOPs) / dense causal FLOPs. " DENSITY));
     if (s.n_rows > 0 && isfinite(g->dense_rel_l2[g->n_lengths - 1]))
-        SB_TRY(put_key(&s, 0, err, "The dense kernel's own error is %.2g.",
-                       g->dense_rel_l2[g->n_lengths - 1]));
+        SB_TRY(sb_sheet_key(&s, 0, err, "The dense kernel's own error is %.2g.",
+                            g->dense_rel_l2[g->n_lengths - 1]));
     SB_TRY(omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
-    return sheet_close(&s, st, csv_path, err);
+    return sb_sheet_close(&s, st, csv_path, err);
 }
 
-static sb_status machine(sheet *s, const sb_plot_group *g, const char *rest, sb_err *err)
+static sb_status machine(sb_sheet *s, const sb_plot_group *g, const char *rest, sb_err *err)
 {
     const sb_record *r = g->first;
     for (int64_t i = 0; i < g->n_points && !isfinite(r->total_ms); i++)
         r = g->points[i].cells[0];
-    return put_key(s, 0, err, "%s kernel, %" PRId64 " thread%s; %s", r->kernel ? r->kernel : "",
-                   r->threads, r->threads == 1 ? "" : "s", rest);
+    return sb_sheet_key(s, 0, err, "%s kernel, %" PRId64 " thread%s; %s",
+                        r->kernel ? r->kernel : "", r->threads, r->threads == 1 ? "" : "s", rest);
 }
 
 static sb_status write_latency(const sb_plot_group *g, const char *csv_path, const char *key_path,
                                int64_t *n_rows, sb_err *err)
 {
-    sheet s;
+    sb_sheet s;
     sb_status st = SB_OK;
-    SB_TRY(sheet_open(&s, csv_path, key_path, err));
+    SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     put_settings(&s, g, true);
     SB_TRY(put_labels(&s, g, err));
     SB_TRY(caption(&s, g, g->layers, g->n_layers, " (mean)", longest(g), err));
@@ -264,20 +182,20 @@ static sb_status write_latency(const sb_plot_group *g, const char *csv_path, con
         &s, g,
         "select + attend of one layer, median and its 95 % interval (below 6 samples: extremes).",
         err));
-    SB_TRY(put_key(&s, 0, err, "Ideal = dense time x density. " DENSITY));
+    SB_TRY(sb_sheet_key(&s, 0, err, "Ideal = dense time x density. " DENSITY));
     SB_TRY(omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
-    return sheet_close(&s, st, csv_path, err);
+    return sb_sheet_close(&s, st, csv_path, err);
 }
 
 static sb_status write_latency_length(const sb_plot_group *g, const char *csv_path,
                                       const char *key_path, int64_t *n_rows, sb_err *err)
 {
-    sheet s;
+    sb_sheet s;
     sb_status st = SB_OK;
     double target = sb_plot_density(g, 0), lo = INFINITY, hi = 0;
-    SB_TRY(sheet_open(&s, csv_path, key_path, err));
+    SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     fputs(point_header, s.csv);
     for (int64_t c = 0; c < g->n_curves && g->n_lengths > 1; c++) {
         for (int64_t i = 0; i < g->n_lengths && g->curves[c].slot > 0; i++) {
@@ -298,15 +216,16 @@ static sb_status write_latency_length(const sb_plot_group *g, const char *csv_pa
         &s, g,
         "select + attend of one layer, median and its 95 % interval (below 6 samples: extremes).",
         err));
-    SB_TRY(put_key(&s, 0, err,
-                   "At each length the setting nearest to density %.2f, within a factor of 1.5: "
-                   "%.2f to %.2f here.",
-                   target, lo, hi));
-    SB_TRY(put_key(&s, 0, err, DENSITY));
+    SB_TRY(
+        sb_sheet_key(&s, 0, err,
+                     "At each length the setting nearest to density %.2f, within a factor of 1.5: "
+                     "%.2f to %.2f here.",
+                     target, lo, hi));
+    SB_TRY(sb_sheet_key(&s, 0, err, DENSITY));
     SB_TRY(omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
-    return sheet_close(&s, st, csv_path, err);
+    return sb_sheet_close(&s, st, csv_path, err);
 }
 
 /* ---- curves over rows at nearly equal density ------------------------------------------------ */
@@ -333,7 +252,7 @@ static double over_layers(const sb_plot_group *g, const sb_plot_point *p, enum s
 }
 
 /* Writes one row for each element of the series: the query token it stands at, and its value. */
-static sb_status put_series(sheet *s, const sb_plot_group *g, enum sb_series_id id, sb_err *err)
+static sb_status put_series(sb_sheet *s, const sb_plot_group *g, enum sb_series_id id, sb_err *err)
 {
     sb_status st = SB_OK;
     bool position = id == SB_SERIES_POS_REL_L2;
@@ -348,62 +267,64 @@ static sb_status put_series(sheet *s, const sb_plot_group *g, enum sb_series_id 
         for (int64_t i = 0; i < r->series[id].n; i++) {
             double width = (double)(position ? r->pos_bin : r->block);
             fprintf(s->csv, "%d,", slot);
-            put_quoted(s->csv, g->curves[c].label);
-            put_real(s->csv, p->density);
-            put_real(s->csv, ((double)i + .5) * width);
-            put_real(s->csv, over_layers(g, p, id, i, position));
+            sb_sheet_quoted(s->csv, g->curves[c].label);
+            sb_sheet_real(s->csv, p->density);
+            sb_sheet_real(s->csv, ((double)i + .5) * width);
+            sb_sheet_real(s->csv, over_layers(g, p, id, i, position));
             fputc('\n', s->csv);
             s->n_rows++;
         }
-        SB_TRY(put_key(s, slot, err, "%s  (%.3f)", g->curves[c].label, p->density));
+        SB_TRY(sb_sheet_key(s, slot, err, "%s  (%.3f)", g->curves[c].label, p->density));
     }
 out:
     return st;
 }
 
-static sb_status chosen_note(sheet *s, const sb_plot_group *g, sb_err *err)
+static sb_status chosen_note(sb_sheet *s, const sb_plot_group *g, sb_err *err)
 {
-    return put_key(s, 0, err,
-                   "In brackets: density of each curve's setting nearest to %.3f (none within a "
-                   "factor of 1.5: left out).",
-                   sb_plot_density(g, g->n_lengths - 1));
+    return sb_sheet_key(
+        s, 0, err,
+        "In brackets: density of each curve's setting nearest to %.3f (none within a "
+        "factor of 1.5: left out).",
+        sb_plot_density(g, g->n_lengths - 1));
 }
 
 static sb_status write_position(const sb_plot_group *g, const char *csv_path, const char *key_path,
                                 int64_t *n_rows, sb_err *err)
 {
-    sheet s;
+    sb_sheet s;
     sb_status st = SB_OK;
-    SB_TRY(sheet_open(&s, csv_path, key_path, err));
+    SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     SB_TRY(put_series(&s, g, SB_SERIES_POS_REL_L2, err));
     SB_TRY(caption(&s, g, g->layers, g->n_layers, " (geometric mean)", longest(g), err));
     SB_TRY(chosen_note(&s, g, err));
-    SB_TRY(put_key(&s, 0, err, "Errors below a hundredth of the largest are cut off. " DENSITY));
+    SB_TRY(
+        sb_sheet_key(&s, 0, err, "Errors below a hundredth of the largest are cut off. " DENSITY));
     SB_TRY(omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
-    return sheet_close(&s, st, csv_path, err);
+    return sb_sheet_close(&s, st, csv_path, err);
 }
 
 static sb_status write_schedules(const sb_plot_group *g, const char *csv_path, const char *key_path,
                                  int64_t *n_rows, sb_err *err)
 {
-    sheet s;
+    sb_sheet s;
     sb_status st = SB_OK;
-    SB_TRY(sheet_open(&s, csv_path, key_path, err));
+    SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     SB_TRY(put_series(&s, g, SB_SERIES_BUDGET, err));
     SB_TRY(caption(&s, g, g->layers, g->n_layers, " (mean)", longest(g), err));
     SB_TRY(chosen_note(&s, g, err));
-    SB_TRY(put_key(&s, 0, err, "Kept blocks: mean over heads, forced blocks included."));
+    SB_TRY(sb_sheet_key(&s, 0, err, "Kept blocks: mean over heads, forced blocks included."));
     SB_TRY(omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
-    return sheet_close(&s, st, csv_path, err);
+    return sb_sheet_close(&s, st, csv_path, err);
 }
 
 /* ---- pattern maps --------------------------------------------------------------------------- */
 
-static void put_map(sheet *s, int slot, const sb_record *r)
+static void put_map(sb_sheet *s, int slot, const sb_record *r)
 {
     const double *map = r->series[SB_SERIES_PATTERN_MAP].data;
     double width = (double)r->tokens / (double)r->map_side;
@@ -420,11 +341,11 @@ static void put_map(sheet *s, int slot, const sb_record *r)
 static sb_status write_maps(const sb_plot_group *g, const char *csv_path, const char *key_path,
                             int64_t *n_rows, sb_err *err)
 {
-    sheet s;
+    sb_sheet s;
     sb_status st = SB_OK;
     int64_t layer = g->n_layers > 0 ? (g->n_layers - 1) / 2 : 0;
     double target = sb_plot_density(g, g->n_lengths - 1);
-    SB_TRY(sheet_open(&s, csv_path, key_path, err));
+    SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     fputs("slot,query,key,share\n", s.csv);
     for (int64_t c = 0; c < g->n_curves; c++) {
         const sb_plot_point *p = sb_plot_nearest(g, c, longest(g), target);
@@ -435,14 +356,14 @@ static sb_status write_maps(const sb_plot_group *g, const char *csv_path, const 
         if (r->map_side == 0 || r->series[SB_SERIES_PATTERN_MAP].n != r->map_side * r->map_side)
             continue;
         put_map(&s, slot, r);
-        SB_TRY(put_key(&s, slot, err, "%s  (%.3f)", g->curves[c].label, r->density));
+        SB_TRY(sb_sheet_key(&s, slot, err, "%s  (%.3f)", g->curves[c].label, r->density));
     }
     SB_TRY(caption(&s, g, &g->layers[layer], 1, "", longest(g), err));
     SB_TRY(chosen_note(&s, g, err));
     SB_TRY(omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
-    return sheet_close(&s, st, csv_path, err);
+    return sb_sheet_close(&s, st, csv_path, err);
 }
 
 #define NEEDS_FIDELITY "fidelity of a sparse method"
@@ -456,4 +377,5 @@ const sb_figure sb_figures[SB_N_FIGURES] = {
     {"error_position", NEEDS_FIDELITY " by position", write_position},
     {"schedules", "budgets by row of a sparse method", write_schedules},
     {"pattern_maps", "pattern maps of a sparse method", write_maps},
+    {"throughput", NEEDS_LATENCY, NULL},
 };

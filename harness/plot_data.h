@@ -85,17 +85,24 @@ const sb_plot_point *sb_plot_nearest(const sb_plot_group *g, int64_t curve, int6
  */
 double sb_plot_density(const sb_plot_group *g, int64_t from_length);
 
-/** A picture: the name of its script and the writer of its data. */
+/** A picture of a group: the name of its script and the writer of its data. */
 typedef struct sb_figure {
     const char *name;
     const char *needs; /**< what the results must hold for it */
-    /** Write rows for gnuplot, and captions and key; *n_rows = 0 when there is nothing to show. */
+    /** Write rows for gnuplot, and captions and key; *n_rows = 0 when there is nothing to show.
+     *  NULL: the picture is of the whole run (sb_plot_write_throughput). */
     sb_status (*write)(const sb_plot_group *g, const char *csv_path, const char *key_path,
                        int64_t *n_rows, sb_err *err);
 } sb_figure;
 
-enum { SB_N_FIGURES = 7 };
+enum { SB_N_FIGURES = 8 };
 extern const sb_figure sb_figures[SB_N_FIGURES];
+
+/** Write the data of the picture `throughput`: what attention reaches at each density, against the
+ *  machine's peak and against RUN_DIR/peers.csv. SB_IO; SB_BAD_DATA for a wrong peers.csv. */
+sb_status sb_plot_write_throughput(const sb_record *records, int64_t n, const char *run_dir,
+                                   const char *csv_path, const char *key_path, int64_t *n_rows,
+                                   sb_err *err);
 
 /** sb_plot_run on records at hand. `run_dir` must exist. */
 sb_status sb_plot_records(const sb_record *records, int64_t n, const char *run_dir,

@@ -17,13 +17,13 @@ stats "data/".name.".key.tsv" using (column("slot") > 0 \
 set datafile separator comma
 data = "data/".name.".csv"
 
-# Sizes in SVG pixels: the picture, or a grid of square panels where `panels` is set, then 18 for each
-# line of the caption.
+# Sizes in SVG pixels: the picture (`tall` where it is set), or a grid of square panels where `panels`
+# is set, then 18 for each line of the caption.
 width = 920
 n_cols = n_shown <= 3 ? n_shown : n_shown == 4 ? 2 : n_shown <= 6 ? 3 : 4
 n_rows = (n_shown + n_cols - 1) / n_cols
 pitch = n_cols == 1 ? 460 : 0.79 * width / n_cols + 38
-body = exists("panels") ? 75 + pitch * n_rows : 540
+body = exists("panels") ? 75 + pitch * n_rows : exists("tall") ? tall : 540
 height = int(body) + 18 * n_lines
 below(pixels) = (18.0 * n_lines + 12 + pixels) / height
 if (format eq "svg") {
