@@ -240,7 +240,7 @@ static int64_t column_bytes(const sb_amx_shape *x)
 static int64_t thread_bytes(const sb_amx_shape *x)
 {
     return N_STRIPS * x->n_columns * ((int64_t)sizeof(sb_amx_column) + column_bytes(x)) +
-           CHUNK * COLUMN * (4 + 2 * 2);
+           CHUNK * COLUMN * (4 + 2);
 }
 
 static int64_t tile_bytes(const sb_amx_shape *x)
@@ -279,8 +279,8 @@ static sb_amx_pipeline pipeline_of(const sb_amx_shape *x, char *at)
     memset(at, 0, (size_t)thread_bytes(x));
     w.s = (float *)(void *)at;
     at += CHUNK * COLUMN * 4;
-    for (int i = 0; i < 2; i++, at += CHUNK * COLUMN * 2)
-        w.p[i] = (bf16 *)(void *)at;
+    w.p = (bf16 *)(void *)at;
+    at += CHUNK * COLUMN * 2;
     w.strips = (sb_amx_column *)(void *)at;
     at += N_STRIPS * x->n_columns * (int64_t)sizeof(sb_amx_column);
     for (int i = 0; i < N_STRIPS * x->n_columns; i++, at += column_bytes(x)) {

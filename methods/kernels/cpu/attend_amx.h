@@ -44,7 +44,7 @@ typedef struct sb_amx_column {
     const bf16 *q;  /* [COLUMN] rows, q_step apart */
     int64_t q_step; /* elements */
     bf16 *q_copy;   /* [COLUMN][dim]: of queries that cannot be read in place */
-    float *o;       /* [COLUMN][dim_v] */
+    float *o;       /* [dim_v / TILE][2] tiles of TILE floats */
 } sb_amx_column;
 
 typedef struct sb_amx_item {
@@ -72,8 +72,8 @@ typedef struct sb_amx_pipeline {
     int64_t n_units, n_items;
     sb_amx_item items[N_ITEMS];
     sb_amx_ahead ahead;
-    float *s;   /* [MAX_GROUPS][COLUMN][GROUP] scores */
-    bf16 *p[2]; /* [MAX_GROUPS][COLUMN][GROUP] exponentials: keys i and TILE + i side by side */
+    float *s; /* [MAX_GROUPS][COLUMN][GROUP] scores */
+    bf16 *p;  /* [MAX_GROUPS][COLUMN][GROUP] exponentials: keys i, TILE + i side by side */
 } sb_amx_pipeline;
 
 /** Take the next item in; an item without keys drains the pipeline. The tiles must be configured.

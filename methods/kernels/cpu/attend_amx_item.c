@@ -92,11 +92,11 @@ static void finish_column(const sb_amx_shape *x, const sb_amx_column *col)
     /* Lines written whole need not be read before. */
     bool whole = p->dim_v == x->dim_v && (uintptr_t)o % LINE == 0;
     for (int64_t i = 0; i < col->n_queries; i++, o += p->dim_v) {
-        const float *from = col->o + i * x->dim_v;
+        const float *from = col->o + i * TILE;
         __m512 scale = _mm512_set1_ps(share[i]);
         for (int64_t c = 0; c < p->dim_v; c += GROUP) {
-            __m512 lo = _mm512_mul_ps(_mm512_load_ps(from + c), scale);
-            __m512 hi = _mm512_mul_ps(_mm512_load_ps(from + c + TILE), scale);
+            __m512 lo = _mm512_mul_ps(_mm512_load_ps(from + c * COLUMN), scale);
+            __m512 hi = _mm512_mul_ps(_mm512_load_ps(from + (c + TILE) * COLUMN), scale);
             __m512i both = (__m512i)_mm512_cvtne2ps_pbh(hi, lo);
             if (whole)
                 _mm512_stream_si512((__m512i *)(void *)(o + c), both);
@@ -174,6 +174,12 @@ INLINE void slot(softmax *y, int units, const char *ahead, int i)
     softmax_units(y, units);
 }
 
+/* The compiler does not know that tile loads read memory. */
+INLINE void order_tiles(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
 /* ---- tile products ------------------------------------------------------------------------ */
 
 /* S of an item, two tiles of queries by two of keys at a time, in the place of the scores that the
@@ -212,12 +218,13 @@ INLINE void score(sb_amx_pipeline *w, const sb_amx_item *it, float *s, softmax *
     }
 }
 
-/* O += P V over the item's keys, with P in tiles 4 to 7. A sum is stored as soon as it is complete:
- * tile stores in a row hold the products up, single ones do not. */
-INLINE void output(sb_amx_pipeline *w, const sb_amx_item *it, const bf16 *p, softmax *y, int units)
+/* O += P V over the item's keys, with P in tiles 4 to 7: its memory is free for the next item. A
+ * sum is stored as soon as it is complete: tile stores in a row hold the products up, single ones
+ * do not. */
+INLINE void output(sb_amx_pipeline *w, const sb_amx_item *it, softmax *y, int units)
 {
     const sb_amx_shape *x = w->x;
-    const int64_t o_bytes = x->dim_v * (int64_t)sizeof(float);
+    const bf16 *p = w->p;
     bool two = it->n_groups == 2;
     _tile_loadd(4, p, LINE);
     _tile_loadd(6, p + TILE_ELEMS, LINE);
@@ -225,15 +232,16 @@ INLINE void output(sb_amx_pipeline *w, const sb_amx_item *it, const bf16 *p, sof
         _tile_loadd(5, p + 2 * TILE_ELEMS, LINE);
         _tile_loadd(7, p + 3 * TILE_ELEMS, LINE);
     }
+    order_tiles();
     const bf16 *v = it->v;
-    float *o0 = it->col->o, *o1 = o0 + TILE * x->dim_v;
-    for (int64_t c = 0; c < x->dim_v; c += TILE, v += TILE_ELEMS, o0 += TILE, o1 += TILE) {
+    float *o = it->col->o;
+    for (int64_t c = 0; c < x->dim_v; c += TILE, v += TILE_ELEMS, o += TILE * COLUMN) {
         const char *ahead = next_ahead(x, &w->ahead);
         _tile_stream_loadd(2, v, LINE);
         if (it->first)
             _tile_zero(0);
         else
-            _tile_loadd(0, o0, o_bytes);
+            _tile_loadd(0, o, LINE);
         _tile_dpbf16ps(0, 4, 2);
         slot(y, units, ahead, 0);
         if (two) {
@@ -241,17 +249,17 @@ INLINE void output(sb_amx_pipeline *w, const sb_amx_item *it, const bf16 *p, sof
             _tile_dpbf16ps(0, 5, 3);
         }
         slot(y, units, ahead, 1);
-        _tile_stored(0, o0, o_bytes);
+        _tile_stored(0, o, LINE);
         if (it->first)
             _tile_zero(1);
         else
-            _tile_loadd(1, o1, o_bytes);
+            _tile_loadd(1, o + TILE * TILE, LINE);
         _tile_dpbf16ps(1, 6, 2);
         slot(y, units, ahead, 2);
         if (two)
             _tile_dpbf16ps(1, 7, 3);
         slot(y, units, ahead, 3);
-        _tile_stored(1, o1, o_bytes);
+        _tile_stored(1, o + TILE * TILE, LINE);
     }
 }
 
@@ -308,15 +316,15 @@ static void raise_max(const sb_amx_shape *x, const sb_amx_item *it, const float 
         __m512 scale = power_of_two(_mm512_set1_ps(keep[i]));
         col->sum[col->turn][i] = _mm512_mul_ps(col->sum[col->turn][i], scale);
         for (int64_t c = 0; c < x->dim_v; c += TILE) {
-            float *o = col->o + i * x->dim_v + c;
+            float *o = col->o + c * COLUMN + i * TILE;
             _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), scale));
         }
     }
 }
 
-static softmax softmax_of(const sb_amx_pipeline *w, const sb_amx_item *it, bf16 *p)
+static softmax softmax_of(const sb_amx_pipeline *w, const sb_amx_item *it)
 {
-    softmax y = {.s = w->s, .p = p, .gain = _mm512_set1_ps(w->x->gain)};
+    softmax y = {.s = w->s, .p = w->p, .gain = _mm512_set1_ps(w->x->gain)};
     if (it->n_groups) {
         sb_amx_column *col = it->col;
         y.max = col->max;
@@ -352,12 +360,12 @@ static void score_alone(sb_amx_pipeline *w, const sb_amx_item *it)
 }
 
 /* Redo the softmax of an item under new maxima; its scores have been overwritten. */
-static void renew(sb_amx_pipeline *w, const sb_amx_item *now, const sb_amx_item *next, bf16 *p)
+static void renew(sb_amx_pipeline *w, const sb_amx_item *now, const sb_amx_item *next)
 {
     score_alone(w, now);
     mask_if_needed(now, w->s);
     raise_max(w->x, now, w->s);
-    softmax y = softmax_of(w, now, p);
+    softmax y = softmax_of(w, now);
     softmax_turn(&y, now);
     softmax_rest(&y);
     score_alone(w, next);
@@ -366,13 +374,12 @@ static void renew(sb_amx_pipeline *w, const sb_amx_item *now, const sb_amx_item 
 /* The scores of the new item, the softmax of the one before, and the output of the one before that
  * run together: half of the softmax beside the scores, half beside the output. */
 INLINE bool step(sb_amx_pipeline *w, const sb_amx_item *next, const sb_amx_item *now,
-                 const sb_amx_item *done, bf16 *p, const bf16 *p_done, int units)
+                 const sb_amx_item *done, int units)
 {
-    softmax y = softmax_of(w, now, p);
-    /* Tiles are read by instructions that the compiler does not know to read memory. */
-    __asm__ volatile("" ::: "memory");
+    softmax y = softmax_of(w, now);
+    order_tiles();
     if (done->n_groups)
-        output(w, done, p_done, &y, units);
+        output(w, done, &y, units);
     softmax_turn(&y, now);
     if (next->n_groups)
         score(w, next, w->s, &y, units);
@@ -387,15 +394,14 @@ void sb_amx_push(sb_amx_pipeline *w, const sb_amx_item *it)
     w->items[n % N_ITEMS] = *it;
     const sb_amx_item *next = &w->items[n % N_ITEMS], *now = &w->items[(n + 2) % N_ITEMS];
     const sb_amx_item *done = &w->items[(n + 1) % N_ITEMS];
-    bf16 *p = w->p[n % 2], *p_done = w->p[(n + 1) % 2];
     if (now->n_groups)
         mask_if_needed(now, w->s);
     if (now->first)
         guess_max(x, now->col, w->s);
-    bool again = x->dim + x->dim_v > 4 * GROUP ? step(w, next, now, done, p, p_done, 1)
-                                               : step(w, next, now, done, p, p_done, 2);
+    bool again =
+        x->dim + x->dim_v > 4 * GROUP ? step(w, next, now, done, 1) : step(w, next, now, done, 2);
     if (again)
-        renew(w, now, next, p);
+        renew(w, now, next);
     if (now->n_groups)
         now->col->turn = !now->col->turn;
     if (done->last)
