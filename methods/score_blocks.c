@@ -21,7 +21,7 @@ sb_status sb_score_plan(const sb_problem *p, const sb_block_topk_spec *spec, int
     score->scale = p->scale;
     if (spec->unscaled_score)
         score->scale = (double)spec->stride;
-    score->room = score->length + sb_pad_lanes(p->dim);
+    score->room = SB_SCORE_ROWS * score->length + sb_pad_lanes(p->dim);
     score->key_groups = sb_alloc(p->n_batch * p->n_kv_heads * score->n_blocks * score->length,
                                  sizeof *score->key_groups);
     score->thread_room = sb_alloc(n_threads * score->room, sizeof *score->thread_room);
@@ -73,23 +73,32 @@ static float row_gain(const sb_score *score, int64_t n_queries)
     return (float)(score->scale / (queries * sub * (double)score->stride));
 }
 
-void sb_score_query(const sb_score *score, const sb_problem *p, const sb_inputs *in, int64_t b,
-                    int64_t h, int64_t r, int worker, float *out)
+void sb_score_queries(const sb_score *score, const sb_problem *p, const sb_inputs *in, int64_t b,
+                      int64_t h, int64_t r, int64_t n_rows, int worker, float *out)
 {
-    float *sums = score->thread_room + worker * score->room, *line = sums + score->length;
-    int64_t t0, t1, first = sb_first_block(p, b, score->block), row = first + r;
-    sb_row_span(p, b, score->block, r, &t0, &t1);
-    int64_t start = sb_kv_len(p, b) - sb_q_len(p, b) + t0 - row * score->block;
-    const void *q = token_at(in->q, p->dtype, (b * p->n_heads + h) * p->q_len + t0, p->dim);
-    sb_group_sums(p->dtype, q, t1 - t0, p->dim, start, score->stride, false, line, sums);
-
+    float *sums = score->thread_room + worker * score->room, gain[SB_SCORE_ROWS];
+    float *line = sums + SB_SCORE_ROWS * score->length;
+    int64_t first_row = sb_first_block(p, b, score->block) + r;
+    for (int64_t i = 0; i < n_rows; i++) {
+        int64_t t0, t1, row = first_row + i;
+        sb_row_span(p, b, score->block, r + i, &t0, &t1);
+        int64_t start = sb_kv_len(p, b) - sb_q_len(p, b) + t0 - row * score->block;
+        const void *q = token_at(in->q, p->dtype, (b * p->n_heads + h) * p->q_len + t0, p->dim);
+        sb_group_sums(p->dtype, q, t1 - t0, p->dim, start, score->stride, false, line,
+                      sums + i * score->length);
+        gain[i] = row_gain(score, t1 - t0);
+    }
     int64_t kv_head = h / (p->n_heads / p->n_kv_heads);
     const float *keys =
         score->key_groups + (b * p->n_kv_heads + kv_head) * score->n_blocks * score->length;
-    sb_score_row(sums, keys, row + 1, score->length, row_gain(score, t1 - t0), out);
-    int64_t diagonal_keys = tokens_in_block(row, score->block, sb_kv_len(p, b));
-    if (score->mean && diagonal_keys < score->block)
-        out[row] *= (float)((double)score->block / (double)diagonal_keys);
+    sb_score_rows(sums, n_rows, keys, first_row + n_rows, score->length, gain, score->n_blocks,
+                  out);
+    for (int64_t i = 0; i < n_rows; i++) {
+        int64_t row = first_row + i;
+        int64_t diagonal_keys = tokens_in_block(row, score->block, sb_kv_len(p, b));
+        if (score->mean && diagonal_keys < score->block)
+            out[i * score->n_blocks + row] *= (float)((double)score->block / (double)diagonal_keys);
+    }
 }
 
 double sb_score_flops(const sb_score *score, const sb_problem *p, const sb_budget *budget)

@@ -22,7 +22,7 @@ sb_status sb_bonus_plan(const sb_problem *p, const sb_block_topk_spec *spec, int
     bonus->group = spec->bonus == SB_BONUS_PAPER ? spec->block : spec->stride;
     bonus->n_blocks = sb_ceil_div(p->kv_len, spec->block);
     bonus->n_groups = sb_ceil_div(p->kv_len, bonus->group);
-    bonus->room = sb_pad_lanes(p->dim_v) + sb_pad_lanes(bonus->group);
+    bonus->room = sb_pad_lanes(p->dim_v) + sb_pad_lanes(bonus->block);
     int64_t n_kv = p->n_batch * p->n_kv_heads;
     bonus->group_norm = sb_alloc(n_kv * bonus->n_groups, sizeof *bonus->group_norm);
     bonus->block_bonus = sb_alloc(n_kv * bonus->n_blocks, sizeof *bonus->block_bonus);
@@ -41,26 +41,37 @@ void sb_bonus_free(sb_bonus *bonus)
     *bonus = (sb_bonus){0};
 }
 
+/* Largest norm of each group of one block of kv head `head`; 0 where it has no tokens. */
+static void block_norms(sb_bonus *bonus, const sb_problem *p, const sb_inputs *in, int64_t head,
+                        int64_t block_index)
+{
+    int64_t from = block_index * bonus->block, left = sb_kv_len(p, head / p->n_kv_heads) - from;
+    int64_t tokens = left < bonus->block ? left : bonus->block;
+    float *line = bonus->thread_room + omp_get_thread_num() * bonus->room;
+    float *norm = line + sb_pad_lanes(p->dim_v);
+    const char *v = in->v;
+    if (tokens > 0)
+        sb_row_norms(p->dtype,
+                     v + (size_t)((head * p->kv_len + from) * p->dim_v) * sb_dtype_bytes(p->dtype),
+                     tokens, p->dim_v, line, norm);
+    int64_t end = sb_ceil_div(from + bonus->block, bonus->group);
+    if (end > bonus->n_groups)
+        end = bonus->n_groups;
+    for (int64_t g = from / bonus->group, t = 0; g < end; g++) {
+        float most = 0;
+        for (int64_t to = t + bonus->group; t < to; t++)
+            if (t < tokens)
+                most = norm[t] > most ? norm[t] : most;
+        bonus->group_norm[head * bonus->n_groups + g] = most;
+    }
+}
+
 static void largest_norms(sb_bonus *bonus, const sb_problem *p, const sb_inputs *in, int n_threads)
 {
-    int64_t n_groups = bonus->n_groups, n = p->n_batch * p->n_kv_heads * n_groups;
-    size_t token_bytes = (size_t)p->dim_v * sb_dtype_bytes(p->dtype);
+    int64_t n = p->n_batch * p->n_kv_heads * bonus->n_blocks;
 #pragma omp parallel for num_threads(n_threads) schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        int64_t kv_len = sb_kv_len(p, i / n_groups / p->n_kv_heads);
-        int64_t from = i % n_groups * bonus->group, left = kv_len - from;
-        int64_t tokens = left < bonus->group ? left : bonus->group;
-        float *line = bonus->thread_room + omp_get_thread_num() * bonus->room;
-        float *norm = line + sb_pad_lanes(p->dim_v), most = 0;
-        if (tokens > 0) {
-            const char *v = in->v;
-            v += (size_t)(i / n_groups * p->kv_len + from) * token_bytes;
-            sb_row_norms(p->dtype, v, tokens, p->dim_v, line, norm);
-        }
-        for (int64_t t = 0; t < tokens; t++)
-            most = norm[t] > most ? norm[t] : most;
-        bonus->group_norm[i] = most;
-    }
+    for (int64_t i = 0; i < n; i++)
+        block_norms(bonus, p, in, i / bonus->n_blocks, i % bonus->n_blocks);
 }
 
 static void paper_bonus(const sb_bonus *bonus, const float *norm, float *out)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "harness/mem.h"
+#include "methods/kernels/cpu/score.h"
 #include "methods/kernels/cpu/select.h"
 #include "methods/stages.h"
 
@@ -17,7 +18,7 @@ sb_status sb_topk_plan(const sb_problem *p, int64_t block, int n_threads, sb_top
 {
     int64_t n_blocks = sb_ceil_div(p->kv_len, block);
     *topk = (sb_topk){.n_blocks = n_blocks, .n_threads = n_threads};
-    topk->score = sb_alloc(n_threads * n_blocks, sizeof *topk->score);
+    topk->score = sb_alloc(n_threads * SB_SCORE_ROWS * n_blocks, sizeof *topk->score);
     topk->key = sb_alloc(n_threads * n_blocks, sizeof *topk->key);
     if (topk->score && topk->key)
         return SB_OK;
@@ -59,6 +60,39 @@ static void close_gaps(const sb_budget *budget, sb_pattern *pat)
     }
 }
 
+/* Rows r .. r + n_rows - 1 of one head. */
+typedef struct step {
+    int64_t b, h, r, n_rows;
+} step;
+
+static void select_rows(const sb_topk *topk, const sb_score *score, const sb_bonus *bonus,
+                        const sb_budget *budget, const sb_problem *p, const sb_inputs *in,
+                        const step *s, int64_t room_start, sb_pattern *pat)
+{
+    const int64_t *slot = budget->slot + s->b * (pat->n_rows + 1);
+    const int32_t *k = budget->k + s->b * pat->n_rows;
+    int64_t first = sb_first_block(p, s->b, pat->block), rows = sb_n_rows(p, s->b, pat->block);
+    int64_t n_rows = rows - s->r < s->n_rows ? rows - s->r : s->n_rows;
+    int worker = omp_get_thread_num();
+    float *scores = topk->score + worker * SB_SCORE_ROWS * topk->n_blocks;
+    bool scored = false;
+    for (int64_t r = s->r; r < s->r + n_rows; r++)
+        scored |= k[r] < first + r + 1;
+    if (scored)
+        sb_score_queries(score, p, in, s->b, s->h, s->r, n_rows, worker, scores);
+    for (int64_t r = s->r; r < s->r + s->n_rows; r++) {
+        float *row_score = scores + (r - s->r) * topk->n_blocks;
+        int64_t n = first + r + 1, kept = 0;
+        if (scored && r < rows && bonus && bonus->kind != SB_BONUS_NONE)
+            add_bonus(bonus, p, s->b, s->h, n, row_score);
+        if (r < rows)
+            kept =
+                sb_topk_row(row_score, n, k[r], budget->sinks, budget->window,
+                            topk->key + worker * topk->n_blocks, pat->col + room_start + slot[r]);
+        pat->row_ptr[sb_pattern_row(pat, s->b, s->h, r) + 1] = kept;
+    }
+}
+
 void sb_select_topk(sb_topk *topk, const sb_score *score, const sb_bonus *bonus,
                     const sb_budget *budget, const sb_problem *p, const sb_inputs *in,
                     sb_pattern *pat)
@@ -67,24 +101,13 @@ void sb_select_topk(sb_topk *topk, const sb_score *score, const sb_bonus *bonus,
     pat->row_ptr[0] = 0;
     for (int64_t b = 0, room_start = 0; b < p->n_batch; b++) {
         const int64_t *slot = budget->slot + b * (n_rows + 1);
-        const int32_t *k = budget->k + b * n_rows;
-        int64_t first = sb_first_block(p, b, pat->block), rows = sb_n_rows(p, b, pat->block);
+        int64_t n_steps = sb_ceil_div(n_rows, SB_SCORE_ROWS) * p->n_heads;
         /* Late rows have the most blocks to score: hand them out first. */
-#pragma omp parallel for num_threads(topk->n_threads) schedule(dynamic, 4)
-        for (int64_t i = n_rows * p->n_heads - 1; i >= 0; i--) {
-            int64_t r = i / p->n_heads, h = i % p->n_heads, n = first + r + 1, kept = 0;
-            int worker = omp_get_thread_num();
-            float *row_score = topk->score + worker * topk->n_blocks;
-            if (r < rows && k[r] < n) {
-                sb_score_query(score, p, in, b, h, r, worker, row_score);
-                if (bonus && bonus->kind != SB_BONUS_NONE)
-                    add_bonus(bonus, p, b, h, n, row_score);
-            }
-            if (r < rows)
-                kept = sb_topk_row(row_score, n, k[r], budget->sinks, budget->window,
-                                   topk->key + worker * topk->n_blocks,
-                                   pat->col + room_start + h * slot[n_rows] + slot[r]);
-            pat->row_ptr[sb_pattern_row(pat, b, h, r) + 1] = kept;
+#pragma omp parallel for num_threads(topk->n_threads) schedule(dynamic, 1)
+        for (int64_t i = n_steps - 1; i >= 0; i--) {
+            int64_t h = i % p->n_heads, r = i / p->n_heads * SB_SCORE_ROWS;
+            step s = {b, h, r, n_rows - r < SB_SCORE_ROWS ? n_rows - r : SB_SCORE_ROWS};
+            select_rows(topk, score, bonus, budget, p, in, &s, room_start + h * slot[n_rows], pat);
         }
         room_start += slot[n_rows] * p->n_heads;
     }

@@ -102,10 +102,11 @@ void sb_score_free(sb_score *score);
 /** Sum the groups of every key block. */
 void sb_score_keys(sb_score *score, const sb_problem *p, const sb_inputs *in);
 
-/** Scores of row r of head h, sequence b, against key blocks 0..I, to out; uses thread `worker`'s
- * room. */
-void sb_score_query(const sb_score *score, const sb_problem *p, const sb_inputs *in, int64_t b,
-                    int64_t h, int64_t r, int worker, float *out);
+/** Scores of rows r .. r + n_rows - 1, at most SB_SCORE_ROWS, of head h, sequence b, to
+ *  out [n_rows, n_blocks]: each against key blocks 0..I; what follows in its line is unspecified.
+ *  Uses thread `worker`'s room. */
+void sb_score_queries(const sb_score *score, const sb_problem *p, const sb_inputs *in, int64_t b,
+                      int64_t h, int64_t r, int64_t n_rows, int worker, float *out);
 
 /** FLOPs of the key groups and of scoring the rows that keep fewer than all blocks. */
 double sb_score_flops(const sb_score *score, const sb_problem *p, const sb_budget *budget);
@@ -133,11 +134,11 @@ double sb_bonus_flops(const sb_bonus *bonus, const sb_problem *p);
 
 /* ---- select: fill the budget --------------------------------------------------------------- */
 
-/** Room for one row's scores in each thread. */
+/** Room for the scores of SB_SCORE_ROWS rows in each thread. */
 typedef struct sb_topk {
     int64_t n_blocks;
     int n_threads;
-    float *score;  /**< [n_threads, n_blocks] */
+    float *score;  /**< [n_threads, SB_SCORE_ROWS, n_blocks] */
     uint32_t *key; /**< [n_threads, n_blocks] */
 } sb_topk;
 
@@ -161,7 +162,6 @@ double sb_topk_flops(const sb_problem *p, int64_t block, const sb_budget *budget
 /** Plan of such a method. */
 typedef struct sb_block_topk {
     sb_plan plan;
-    bool keep_all;
     sb_budget budget;
     sb_score score;
     sb_bonus bonus;

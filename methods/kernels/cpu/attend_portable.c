@@ -8,123 +8,13 @@
 #include <omp.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "methods/kernels/cpu/vectors.h"
 
 #ifndef SB_ISA
 #define SB_ISA generic
 #endif
 
-/* LANES floats to a vector; VECTORS x ROWS accumulators must fit the register file. */
-#if defined(__AVX512F__)
-enum { LANES = 16, VECTORS = 4, ROWS = 6 };
-#define ISA_NAME "avx512"
-#elif defined(__AVX2__)
-enum { LANES = 8, VECTORS = 2, ROWS = 6 };
-#define ISA_NAME "avx2"
-#else
-enum { LANES = 4, VECTORS = 2, ROWS = 4 };
-#if defined(__x86_64__)
-#define ISA_NAME "x86-64"
-#else
-#define ISA_NAME "generic"
-#endif
-#endif
-
-enum { STRIP = LANES * VECTORS, KEY_TILE = 64, DOT_PART = 32, ALIGN_FLOATS = 16 };
-
-typedef float vf __attribute__((vector_size(LANES * sizeof(float))));
-typedef int32_t vi __attribute__((vector_size(LANES * sizeof(int32_t))));
-
-static inline vf max_of(vf a, vf b)
-{
-#if defined(__AVX512F__)
-    return _mm512_max_ps(a, b);
-#elif defined(__AVX2__)
-    return _mm256_max_ps(a, b);
-#elif defined(__x86_64__)
-    return _mm_max_ps(a, b);
-#else
-    vi greater = a > b;
-    return (vf)(((vi)a & greater) | ((vi)b & ~greater));
-#endif
-}
-
-/* 2^(gain y) for gain y <= 0, within 2 ulp (and the rounding of gain y itself where there is no
- * FMA); 0 below 2^-125. `floor` is -125 / gain. The polynomial is the minimax fit on [-1/2, 1/2],
- * relative error 3e-9. */
-static inline vf power_of_two(vf y, float gain, float floor)
-{
-    const float magic = 0x1.8p23f; /* adding it rounds to an integer, held in the low bits */
-    vf z = {0}, clamped = max_of(y, z + floor);
-    vf rounded = clamped * gain + magic;
-    vf f = clamped * gain - (rounded - magic);
-    vf p = z + 0x1.470b4ap-13f;
-    p = p * f + 0x1.5f7276p-10f;
-    p = p * f + 0x1.3b270ep-7f;
-    p = p * f + 0x1.c6ae72p-5f;
-    p = p * f + 0x1.ebfbe2p-3f;
-    p = p * f + 0x1.62e432p-1f;
-    p = p * f + 1.0f;
-    return (vf)(((vi)p + ((vi)rounded << 23)) & (y >= z + floor));
-}
-
-/* c[r][v] = keep[v] c[r][v] + sum_k a[r a_row + k a_step] b[k][v] for n_rows x n_vec vectors; keep
- * NULL overwrites c. The sum starts from zero, not from c: partial sums of a tile stay accurate. */
-static inline __attribute__((always_inline)) void multiply_rows(const float *a, int64_t a_row,
-                                                                int64_t a_step, const vf *b,
-                                                                int64_t n_k, const vf *keep, vf *c,
-                                                                int n_vec, int n_rows)
-{
-    vf sum[ROWS][VECTORS];
-    for (int r = 0; r < n_rows; r++)
-        for (int v = 0; v < n_vec; v++)
-            sum[r][v] = (vf){0};
-    for (int64_t k = 0; k < n_k; k++)
-        for (int r = 0; r < n_rows; r++)
-            for (int v = 0; v < n_vec; v++)
-                sum[r][v] += a[r * a_row + k * a_step] * b[k * n_vec + v];
-    for (int r = 0; r < n_rows; r++)
-        for (int v = 0; v < n_vec; v++)
-            c[r * n_vec + v] = keep ? c[r * n_vec + v] * keep[v] + sum[r][v] : sum[r][v];
-}
-
-static inline __attribute__((always_inline)) void multiply_wide(const float *a, int64_t a_row,
-                                                                int64_t a_step, int64_t n,
-                                                                const vf *b, int64_t n_k,
-                                                                const vf *keep, vf *c, int n_vec)
-{
-    int64_t r = 0;
-    for (; r + ROWS <= n; r += ROWS)
-        multiply_rows(a + r * a_row, a_row, a_step, b, n_k, keep, c + r * n_vec, n_vec, ROWS);
-    if (ROWS > 4 && r + 4 <= n) {
-        multiply_rows(a + r * a_row, a_row, a_step, b, n_k, keep, c + r * n_vec, n_vec, 4);
-        r += 4;
-    }
-    if (r + 2 <= n) {
-        multiply_rows(a + r * a_row, a_row, a_step, b, n_k, keep, c + r * n_vec, n_vec, 2);
-        r += 2;
-    }
-    if (r < n)
-        multiply_rows(a + r * a_row, a_row, a_step, b, n_k, keep, c + r * n_vec, n_vec, 1);
-}
-
-/* multiply_rows for any number n of rows. */
-static void multiply(const float *a, int64_t a_row, int64_t a_step, int64_t n, const vf *b,
-                     int64_t n_k, const vf *keep, vf *c, int n_vec)
-{
-    if (n_vec == 1)
-        multiply_wide(a, a_row, a_step, n, b, n_k, keep, c, 1);
-    else if (n_vec == 2)
-        multiply_wide(a, a_row, a_step, n, b, n_k, keep, c, 2);
-#if defined(__AVX512F__)
-    else if (n_vec == 3)
-        multiply_wide(a, a_row, a_step, n, b, n_k, keep, c, 3);
-    else
-        multiply_wide(a, a_row, a_step, n, b, n_k, keep, c, 4);
-#endif
-}
+enum { STRIP = LANES * VECTORS, KEY_TILE = 64, CHAIN = 64, ALIGN_FLOATS = 16 };
 
 /* Hide from each lane the keys after its query: lane 0 sees the first `visible` keys, lane i the
  * first visible + i. */
@@ -228,10 +118,15 @@ typedef struct strip {
 } strip;
 
 typedef struct workspace {
-    float *k, *v, *row; /* [KEY_TILE][D], [KEY_TILE][Dv], [max(D, Dv)] */
-    vf *s, *keep;       /* [KEY_TILE][VECTORS], [VECTORS] */
+    float *k, *v; /* [KEY_TILE][D], [KEY_TILE][Dv]; rows of Q and of O on their way in and out */
+    vf *s, *keep; /* [KEY_TILE][VECTORS], [VECTORS] */
     float *strips;
 } workspace;
+
+static int64_t at_most(int64_t n, int64_t most)
+{
+    return n < most ? n : most;
+}
 
 static int64_t aligned(int64_t n_floats)
 {
@@ -247,15 +142,10 @@ static int64_t strip_floats(const sb_problem *p)
 static int64_t lay_out(const sb_problem *p, int64_t block, float *base, workspace *w)
 {
     int64_t rows = block < p->q_len ? block : p->q_len;
-    int64_t wide = p->dim > p->dim_v ? p->dim : p->dim_v;
-    int64_t k = 0, v = k + aligned(KEY_TILE * p->dim), row = v + aligned(KEY_TILE * p->dim_v);
-    int64_t s = row + aligned(wide), keep = s + KEY_TILE * STRIP, strips = keep + aligned(STRIP);
+    int64_t k = 0, v = k + aligned(KEY_TILE * p->dim), s = v + aligned(KEY_TILE * p->dim_v);
+    int64_t keep = s + KEY_TILE * STRIP, strips = keep + aligned(STRIP);
     if (base)
-        *w = (workspace){base + k,
-                         base + v,
-                         base + row,
-                         (vf *)(void *)(base + s),
-                         (vf *)(void *)(base + keep),
+        *w = (workspace){base + k, base + v, (vf *)(void *)(base + s), (vf *)(void *)(base + keep),
                          base + strips};
     return strips + sb_ceil_div(rows, STRIP) * strip_floats(p);
 }
@@ -289,40 +179,52 @@ typedef struct unit {
 static void start_strip(const unit *u, workspace *w, const strip *x, int64_t first)
 {
     const sb_problem *p = u->p;
-    float *q_ci = (float *)(void *)x->q;
-    int64_t width = (int64_t)x->n_vec * LANES;
-    memset(q_ci, 0, (size_t)((p->dim + p->dim_v) * width) * sizeof *q_ci);
-    for (int64_t i = 0; i < x->n_queries; i++) {
-        const float *q_c =
-            as_f32(p->dtype, u->in->q, (u->q_at + first + i) * p->dim, p->dim, w->row);
-        for (int64_t c = 0; c < p->dim; c++)
-            q_ci[c * width + i] = q_c[c];
-    }
+    int64_t width = (int64_t)x->n_vec * LANES, n = x->n_queries;
+    int64_t bytes = p->dim * (int64_t)sb_dtype_bytes(p->dtype);
+    const char *from = (const char *)u->in->q + (u->q_at + first) * bytes;
+    for (ahead rows = {from, from + n * bytes}; rows.at < rows.end;)
+        fetch_ahead(&rows);
+    const float *q_ic = as_f32(p->dtype, u->in->q, (u->q_at + first) * p->dim, n * p->dim, w->k);
+    memset(x->q, 0, (size_t)((p->dim + p->dim_v) * width) * sizeof(float));
+    transpose(q_ic, p->dim, n, p->dim, (float *)(void *)x->q, width);
     for (int v = 0; v < x->n_vec; v++) {
         x->max[v] = (vf){0} - INFINITY;
         x->sum[v] = (vf){0};
     }
 }
 
-/* s [n_keys][n_vec] = k q. Long float32 dot products are summed in parts: one chain of 128 terms
- * alone would cost 1e-6 of the output where scores spread over 10 nats. */
-static void score_tile(const sb_problem *p, const float *k, int64_t n_keys, const strip *x, vf *s)
+/* s [n_keys][n_vec] = k q. Float32 dot products are summed in two parts or more, of up to CHAIN
+ * terms: one chain of 128 alone would cost 1e-6 of the output where scores spread over 10 nats. */
+static void score_tile(const sb_problem *p, const float *k, int64_t n_keys, const strip *x, vf *s,
+                       ahead *next)
 {
-    int64_t part = p->dtype == SB_F32 && p->dim > DOT_PART ? DOT_PART : p->dim;
     vf add[VECTORS];
     for (int v = 0; v < VECTORS; v++)
         add[v] = (vf){0} + 1.0f;
+    int64_t part = p->dtype == SB_F32 ? at_most(sb_ceil_div(p->dim, 2), CHAIN) : p->dim;
     for (int64_t c = 0; c < p->dim; c += part)
-        multiply(k + c, p->dim, 1, n_keys, x->q + c * x->n_vec,
-                 p->dim - c < part ? p->dim - c : part, c ? add : NULL, s, x->n_vec);
+        multiply(k + c, p->dim, 1, n_keys, x->q + c * x->n_vec, at_most(p->dim - c, part),
+                 c ? add : NULL, s, x->n_vec, next);
 }
 
-static void attend_tile(const unit *u, workspace *w, int64_t key, int64_t n_keys)
+/* Rows [key, key + n) of the unit's K or V: `dim` elements each. */
+static ahead rows_ahead(const unit *u, const void *x, int64_t dim, int64_t key, int64_t n)
+{
+    int64_t bytes = (int64_t)sb_dtype_bytes(u->p->dtype) * dim;
+    const char *at = (const char *)x + (u->kv_at + key) * bytes;
+    return (ahead){at, at + n * bytes};
+}
+
+/* Keys [key, key + n_keys) for all queries; those wanted next are [then, then + n_then). */
+static void attend_tile(const unit *u, workspace *w, int64_t key, int64_t n_keys, int64_t then,
+                        int64_t n_then)
 {
     const sb_problem *p = u->p;
     int64_t at = u->kv_at + key;
     const float *k = as_f32(p->dtype, u->in->k, at * p->dim, n_keys * p->dim, w->k);
     const float *v = as_f32(p->dtype, u->in->v, at * p->dim_v, n_keys * p->dim_v, w->v);
+    ahead next_k = rows_ahead(u, u->in->k, p->dim, then, n_then);
+    ahead next_v = rows_ahead(u, u->in->v, p->dim_v, then, n_then);
     float gain = (float)(p->scale * 1.4426950408889634);
     for (int64_t i = 0; i * STRIP < u->n_queries; i++) {
         strip x = strip_at(p, w, i, u->position, u->n_queries);
@@ -330,28 +232,32 @@ static void attend_tile(const unit *u, workspace *w, int64_t key, int64_t n_keys
         int64_t n = seen < n_keys ? seen : n_keys;
         if (n <= 0)
             continue;
-        score_tile(p, k, n, &x, w->s);
+        score_tile(p, k, n, &x, w->s, &next_k);
         if (visible < n)
             mask_keys(w->s, n, x.n_vec, visible);
         softmax_tile(w->s, n, x.n_vec, gain, x.max, x.sum, w->keep);
-        multiply(v, 1, p->dim_v, p->dim_v, w->s, n, w->keep, x.o, x.n_vec);
+        multiply(v, 1, p->dim_v, p->dim_v, w->s, n, w->keep, x.o, x.n_vec, &next_v);
     }
 }
 
 static void finish_strip(const unit *u, workspace *w, const strip *x, int64_t first)
 {
     const sb_problem *p = u->p;
-    const float *o_ci = (const float *)(const void *)x->o;
-    int64_t width = (int64_t)x->n_vec * LANES;
+    int64_t at = u->q_at + first, n = x->n_queries;
+    char *out = (char *)u->out->o + at * p->dim_v * (int64_t)sb_dtype_bytes(p->dtype);
+    for (int v = 0; v < x->n_vec; v++) {
+        vf inverse = 1.0f / x->sum[v];
+        for (int64_t c = 0; c < p->dim_v; c++)
+            x->o[c * x->n_vec + v] *= inverse;
+    }
+    transpose((float *)(void *)x->o, (int64_t)x->n_vec * LANES, p->dim_v, n, w->v, p->dim_v);
+    narrow(p->dtype, w->v, out, n * p->dim_v);
+#if defined(__AVX__)
+    _mm256_zeroupper(); /* else the SSE code of log takes 20 times as long */
+#endif
     for (int64_t i = 0; i < x->n_queries; i++) {
         float sum = x->sum[i / LANES][i % LANES], max = x->max[i / LANES][i % LANES];
-        float inverse = 1 / sum;
-        int64_t at = u->q_at + first + i;
-        for (int64_t c = 0; c < p->dim_v; c++)
-            w->row[c] = o_ci[c * width + i] * inverse;
-        narrow(p->dtype, w->row,
-               (char *)u->out->o + at * p->dim_v * (int64_t)sb_dtype_bytes(p->dtype), p->dim_v);
-        u->out->lse[at] = (float)(max * p->scale + log((double)sum));
+        u->out->lse[at + i] = (float)(max * p->scale + log((double)sum));
     }
 }
 
@@ -365,8 +271,12 @@ static void attend_row(const unit *u, workspace *w, const int32_t *kept, int64_t
     }
     for (int64_t n = 0; n < n_kept; n++) {
         int64_t from = (kept ? kept[n] : n) * block, to = from + block < end ? from + block : end;
-        for (int64_t key = from; key < to; key += KEY_TILE)
-            attend_tile(u, w, key, to - key < KEY_TILE ? to - key : KEY_TILE);
+        int64_t next = n + 1 < n_kept ? (kept ? kept[n + 1] : n + 1) * block : to;
+        for (int64_t key = from; key < to; key += KEY_TILE) {
+            int64_t then = key + KEY_TILE < to ? key + KEY_TILE : next;
+            attend_tile(u, w, key, at_most(to - key, KEY_TILE), then,
+                        at_most(end - then, KEY_TILE));
+        }
     }
     for (int64_t i = 0; i * STRIP < u->n_queries; i++) {
         strip x = strip_at(u->p, w, i, u->position, u->n_queries);
@@ -443,7 +353,7 @@ extern const sb_attend_kernel JOIN(sb_cpu_portable_, SB_ISA);
 const sb_attend_kernel JOIN(sb_cpu_portable_, SB_ISA) = {
     .name = "portable-" ISA_NAME,
     .isa = ISA_NAME,
-    .dense_tile = SB_DENSE_TILE,
+    .dense_tile = 4 * SB_DENSE_TILE, /* its strips share each tile of K and V in cache */
     .available = available,
     .scratch_bytes = scratch_bytes,
     .attend = attend,

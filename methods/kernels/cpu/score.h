@@ -26,9 +26,14 @@ static inline int64_t sb_pad_lanes(int64_t n)
 void sb_group_sums(sb_dtype dtype, const void *x, int64_t n, int64_t dim, int64_t first,
                    int64_t n_groups, bool reversed, float *line, float *sum);
 
-/** out[j] = gain * <a, b[j]> for j = 0..n-1; a [length], b [n, length], length a multiple of 16. */
-void sb_score_row(const float *a, const float *b, int64_t n, int64_t length, float gain,
-                  float *out);
+enum { SB_SCORE_ROWS = 4 }; /**< rows that sb_score_rows takes at once */
+
+/**
+ * out[r n_out + j] = gain[r] <a[r], b[j]> for r < n_rows <= SB_SCORE_ROWS and j < n; a [n_rows,
+ * length], b [n, length], length a multiple of 16.
+ */
+void sb_score_rows(const float *a, int64_t n_rows, const float *b, int64_t n, int64_t length,
+                   const float *gain, int64_t n_out, float *out);
 
 /** norm[t] = ||x[t]||_2 for x [n, dim] of dtype; line [sb_pad_lanes(dim)] is scratch. */
 void sb_row_norms(sb_dtype dtype, const void *x, int64_t n, int64_t dim, float *line, float *norm);
