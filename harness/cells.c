@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "harness/mem.h"
+#include "harness/on_device.h"
 #include "methods/kernels/cpu/attend.h"
 
 /* ---- enumeration --------------------------------------------------------------------------- */
@@ -124,10 +125,10 @@ sb_estimate sb_estimate_cell(const sb_sweep *sweep, int64_t shape, int64_t varia
     return e;
 }
 
-bool sb_bundle_takes(int64_t n, double work_flops)
+bool sb_bundle_takes(int64_t n, double work_flops, sb_backend backend)
 {
     enum { MIN_BUNDLE = 4 };
-    static const double while_flops = 4e12; /* beyond, one bundle would take a while */
+    double while_flops = backend == SB_CUDA ? 1e16 : 4e12; /* beyond, it would take a while */
     return n < SB_MAX_BUNDLE && (n < MIN_BUNDLE || work_flops < while_flops);
 }
 
@@ -150,17 +151,40 @@ static double plan_bytes(const sb_variant *v, const sb_problem *p, int n_threads
            groups * (double)(p->n_kv_heads * p->dim) * sizeof(float);
 }
 
+/* What a planned cell holds on the device: group sums of Q and K in three 16-bit parts and more,
+ * scores of some heads at once, the lists. */
+static double device_plan_bytes(const sb_variant *v, const sb_problem *p)
+{
+    static const double score_room = 0x1p28, sum_bytes = 8;
+    int at_block = sb_param_index(v->method, "block");
+    int at_stride = sb_param_index(v->method, "stride");
+    if (!v->method->select || at_block < 0)
+        return 0;
+    double n = (double)sb_ceil_div(p->kv_len, (int64_t)v->values[at_block].num);
+    double stride = at_stride < 0 ? 1 : v->values[at_stride].num, heads = (double)p->n_heads;
+    double sums = n * stride * (heads + (double)p->n_kv_heads) * (double)p->dim * sum_bytes;
+    return sums + fmin(heads * n * n * sizeof(float), score_room) +
+           heads * expected_density(v, p) * n * (n + 1) / 2 * sizeof(int32_t);
+}
+
+static double planned_bytes(const sb_variant *v, const sb_problem *p, int n_threads,
+                            sb_backend backend)
+{
+    return backend == SB_CUDA ? device_plan_bytes(v, p) : plan_bytes(v, p, n_threads);
+}
+
 /* The most that plans hold at once, with dense beside every bundle. */
-static double bundle_bytes(const sb_sweep *sweep, int64_t shape, const sb_problem *p, int n_threads)
+static double bundle_bytes(const sb_sweep *sweep, int64_t shape, const sb_problem *p, int n_threads,
+                           sb_backend backend)
 {
     const sb_config *cfg = sweep->cfg;
     const sb_variant dense = {.method = &sb_method_dense};
     double most = 0, held = 0, work = 0;
     int64_t n = 0;
     for (int64_t i = 0; i < cfg->n_variants; i++) {
-        if (!cfg->measure.latency.enabled || !sb_bundle_takes(n, work))
+        if (!cfg->measure.latency.enabled || !sb_bundle_takes(n, work, backend))
             held = work = 0, n = 0;
-        held += plan_bytes(&cfg->variants[i], p, n_threads);
+        held += planned_bytes(&cfg->variants[i], p, n_threads, backend);
         work += sb_estimate_cell(sweep, shape, i).work_flops;
         most = fmax(most, held);
         n++;
@@ -168,8 +192,9 @@ static double bundle_bytes(const sb_sweep *sweep, int64_t shape, const sb_proble
     bool has_dense = false;
     for (int64_t i = 0; i < cfg->n_variants; i++)
         has_dense |= !cfg->variants[i].method->select;
-    return most +
-           (cfg->measure.latency.enabled && !has_dense ? plan_bytes(&dense, p, n_threads) : 0);
+    return most + (cfg->measure.latency.enabled && !has_dense
+                       ? planned_bytes(&dense, p, n_threads, backend)
+                       : 0);
 }
 
 static double shape_bytes(const sb_sweep *sweep, int64_t shape, int n_threads)
@@ -188,7 +213,7 @@ static double shape_bytes(const sb_sweep *sweep, int64_t shape, int n_threads)
     double wide = n * (double)(p.dim + p.dim_v) * sizeof(double); /* a head's K and V in float64 */
     double copies = m->latency.enabled ? inputs + outputs : 0;
     return inputs + outputs + fmax(copies, m->fidelity ? wide : 0) + (m->fidelity ? reference : 0) +
-           bundle_bytes(sweep, shape, &p, n_threads);
+           bundle_bytes(sweep, shape, &p, n_threads, SB_CPU);
 }
 
 double sb_estimate_memory(const sb_sweep *sweep, int n_threads)
@@ -196,6 +221,18 @@ double sb_estimate_memory(const sb_sweep *sweep, int n_threads)
     double most = 0;
     for (int64_t i = 0; i < sweep->n_shapes; i++)
         most = fmax(most, shape_bytes(sweep, i, n_threads));
+    return most;
+}
+
+double sb_estimate_device_memory(const sb_sweep *sweep)
+{
+    double most = 0;
+    for (int64_t i = 0; i < sweep->n_shapes; i++) {
+        const sb_problem p = sb_sweep_problem(sweep, i);
+        double bytes = sb_on_device_bytes(&p, sweep->cfg->measure.latency.enabled) +
+                       bundle_bytes(sweep, i, &p, 1, SB_CUDA);
+        most = fmax(most, bytes);
+    }
     return most;
 }
 

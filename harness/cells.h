@@ -44,11 +44,15 @@ enum { SB_MAX_BUNDLE = 64 };
 
 /** Whether another cell joins n cells of `work_flops` together, which are timed against each other
  *  with one dense baseline, and so are held in memory together and lost together by a kill. */
-bool sb_bundle_takes(int64_t n, double work_flops);
+bool sb_bundle_takes(int64_t n, double work_flops, sb_backend backend);
 
 /** Bytes that the largest shape of the sweep needs at once: inputs, their rotated copy, outputs,
  *  references, and patterns and scratch of the cells that are timed together. */
 double sb_estimate_memory(const sb_sweep *sweep, int n_threads);
+
+/** Bytes that the largest shape needs on the device at once: inputs and their rotated copy,
+ *  outputs, and what selection holds for the cells that are timed together. */
+double sb_estimate_device_memory(const sb_sweep *sweep);
 
 /** FLOPs of the float64 references, once for each capture, dtype and layer. */
 double sb_estimate_references(const sb_sweep *sweep);

@@ -60,7 +60,8 @@ static const command commands[] = {
      "  --sinks N        first tokens that every query attends to (4)\n"
      "  --needles N      planted (query range, key) pairs (8)\n"
      "  --dtype T        f32, bf16 or f16 (bf16)\n"
-     "  --seed S         seed (1)\n"},
+     "  --seed S         seed (1)\n"
+     "  --compress L     deflate level, 0 to 9 (4)\n"},
     {"mask", sb_cmd_mask, 1, 1, "CAPTURE.h5 --layer L --method NAME --out MASK.h5 [options]",
      "write the pattern that a method selects: row_ptr, col, attributes",
      "  --layer L        layer of the capture\n"
@@ -136,7 +137,7 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
         {"kv-heads", &args->kv_heads, 1, 4096}, {"dim", &args->dim, 1, 4096},
         {"dim-v", &args->dim_v, 1, 4096},       {"layers", &args->layers, 1, 1024},
         {"sinks", &args->sinks, 0, 1 << 20},    {"needles", &args->needles, 0, 1024},
-        {"seed", &args->seed, 0, INT64_MAX}};
+        {"seed", &args->seed, 0, INT64_MAX},    {"compress", &args->compress, 0, 9}};
     enum {
         N_TEXTS = sizeof texts / sizeof texts[0],
         N_NUMBERS = sizeof numbers / sizeof numbers[0]
@@ -213,15 +214,6 @@ sb_status sb_limit_isa(const sb_args *args, sb_err *err)
         return sb_fail(err, SB_UNAVAILABLE,
                        "STEMBENCH_ISA_MAX is '%.40s'; expected amx, avx512, avx2 or x86-64", max);
     return SB_OK;
-}
-
-sb_status sb_check_backend(const char *choice, sb_err *err)
-{
-    if (strcmp(choice, "auto") == 0 || strcmp(choice, "cpu") == 0)
-        return SB_OK;
-    if (strcmp(choice, "cuda") == 0)
-        return sb_fail(err, SB_UNAVAILABLE, "backend cuda: this build has no CUDA backend");
-    return sb_fail(err, SB_USAGE, "backend is '%.40s'; expected cpu, cuda or auto", choice);
 }
 
 /* ---- small commands ------------------------------------------------------------------------ */

@@ -22,7 +22,7 @@ typedef struct sb_args {
     int64_t n_sets;
     /* Numbers, -1 where not given. */
     int64_t threads, layer, tokens;
-    int64_t heads, kv_heads, dim, dim_v, layers, sinks, needles, seed; /**< synth */
+    int64_t heads, kv_heads, dim, dim_v, layers, sinks, needles, seed, compress; /**< synth */
     bool fresh, quiet, help;
 } sb_args;
 
@@ -37,9 +37,6 @@ sb_status sb_cmd_plot(const sb_args *args, sb_err *err);
 
 /** Threads to use: as asked, else OMP_NUM_THREADS, else one for each core this process may use. */
 int sb_threads_of(const sb_args *args);
-
-/** Whether `choice` ("auto", "cpu", "cuda") can run here; SB_UNAVAILABLE or SB_USAGE when not. */
-sb_status sb_check_backend(const char *choice, sb_err *err);
 
 /** Hold CPU dispatch to --isa, which must be there, or to STEMBENCH_ISA_MAX, which must be known.
  */

@@ -215,6 +215,7 @@ sb_status sb_cmd_synth(const sb_args *args, sb_err *err)
     override(&o.layers, args->layers);
     override(&o.sinks, args->sinks);
     override(&o.needles, args->needles);
+    override(&o.compress, args->compress);
     o.seed = args->seed >= 0 ? (uint64_t)args->seed : o.seed;
     SB_TRY(parse_dtype(args->dtype, &o.dtype, err));
     SB_TRY(sb_synth_check(&o, err));

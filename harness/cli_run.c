@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/backend.h"
 #include "harness/cli.h"
 #include "harness/mem.h"
 #include "harness/results.h"
@@ -22,13 +23,12 @@ static void ask_to_stop(int signal_number)
     (void)signal(signal_number, SIG_DFL);
 }
 
-static sb_status load(const sb_args *args, sb_config *cfg, sb_err *err)
+static sb_status load(const sb_args *args, sb_config *cfg, sb_backends *backends, sb_err *err)
 {
-    static const char *const names[] = {"auto", "cpu", "cuda"};
     sb_status st = sb_config_load(args->operands[0], args->sets, args->n_sets, cfg, err);
     if (st != SB_OK)
         return st;
-    st = sb_check_backend(args->backend ? args->backend : names[cfg->backend], err);
+    st = sb_backends_open(args->backend, cfg->backend, backends, err);
     if (st == SB_OK)
         st = sb_limit_isa(args, err);
     if (st != SB_OK)
@@ -55,9 +55,10 @@ sb_status sb_cmd_run(const sb_args *args, sb_err *err)
 {
     sb_config cfg;
     sb_sweep sweep = {0};
+    sb_backends backends;
     sb_run_summary summary;
     char *dir = NULL;
-    sb_status st = load(args, &cfg, err);
+    sb_status st = load(args, &cfg, &backends, err);
     if (st != SB_OK)
         return st;
     SB_TRY(sb_sweep_open(&cfg, &sweep, err));
@@ -67,7 +68,7 @@ sb_status sb_cmd_run(const sb_args *args, sb_err *err)
     (void)signal(SIGTERM, ask_to_stop);
     (void)signal(SIGXFSZ, SIG_IGN); /* a full quota is an error that write() reports */
     (void)signal(SIGPIPE, SIG_IGN);
-    sb_run_options options = {dir, sb_threads_of(args), args->fresh, args->quiet};
+    sb_run_options options = {dir, &backends, sb_threads_of(args), args->fresh, args->quiet};
     st = sb_run(&sweep, &options, &stop_asked, &summary, err);
     if (st == SB_INTERRUPTED)
         (void)snprintf(err->msg, sizeof err->msg,
@@ -92,6 +93,13 @@ static double expected_gflops(const sb_attend_kernel *kernel)
            : strcmp(isa, "avx512") == 0 ? 60
            : strcmp(isa, "avx2") == 0   ? 30
                                         : 8;
+}
+
+/* Half of the tensor cores' peak, and of the smaller devices that have it unknown, little. */
+static double device_gflops(const sb_cuda_device *device)
+{
+    double peak = sb_device_peak_gflops(device);
+    return isfinite(peak) ? peak / 2 : 5e4;
 }
 
 static const double reference_gflops = 12; /* of a core in float64, likewise */
@@ -131,14 +139,17 @@ sb_status sb_cmd_check(const sb_args *args, sb_err *err)
 {
     sb_config cfg;
     sb_sweep sweep = {0};
+    sb_backends backends;
     double attend = 0, work = 0, lowest = INFINITY, highest = 0, timed_s = 0;
-    sb_status st = load(args, &cfg, err);
+    sb_status st = load(args, &cfg, &backends, err);
     if (st != SB_OK)
         return st;
     SB_TRY(sb_sweep_open(&cfg, &sweep, err));
     const sb_problem problem = sb_sweep_problem(&sweep, 0);
     const sb_attend_kernel *kernel = sb_cpu_kernel_for(&problem, SB_DENSE_TILE);
-    double rate = expected_gflops(kernel) * 1e9 * sb_threads_of(args);
+    bool on_device = sb_backend_for(&backends, problem.dtype) == SB_CUDA;
+    double rate = on_device ? device_gflops(&backends.device) * 1e9
+                            : expected_gflops(kernel) * 1e9 * sb_threads_of(args);
     const sb_latency_options *latency = &cfg.measure.latency;
     for (int64_t i = 0; i < sweep.n_cells; i++) {
         sb_estimate e = sb_estimate_cell(&sweep, i / cfg.n_variants, i % cfg.n_variants);
@@ -157,11 +168,18 @@ sb_status sb_cmd_check(const sb_args *args, sb_err *err)
            attend, work, references);
     printf("  memory    %.2f GiB at the largest shape\n",
            sb_estimate_memory(&sweep, sb_threads_of(args)) / 0x1p30);
+    if (backends.cuda)
+        printf("  device    %.2f GiB at the largest shape, %.2f GiB free\n",
+               sb_estimate_device_memory(&sweep) / 0x1p30,
+               (double)backends.device.free_bytes / 0x1p30);
     printf("  time      ");
     print_duration(work / rate + timed_s +
                    references / (reference_gflops * 1e9 * sb_threads_of(args)));
-    printf(" on %d threads at %.0f GFLOP/s each (%s kernel)\n", sb_threads_of(args),
-           expected_gflops(kernel), kernel->name);
+    if (on_device)
+        printf(" on %s at %.0f GFLOP/s\n", backends.device.name, rate * 1e-9);
+    else
+        printf(" on %d threads at %.0f GFLOP/s each (%s kernel)\n", sb_threads_of(args),
+               expected_gflops(kernel), kernel->name);
 out:
     sb_sweep_close(&sweep);
     sb_config_free(&cfg);

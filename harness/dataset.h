@@ -75,6 +75,7 @@ typedef struct sb_capture_meta {
     const char *model, *source, *rope;
     int64_t tokens;
     double softmax_scale;
+    unsigned compress; /**< deflate level, 1 to 9; 0 stores tensors as they are */
 } sb_capture_meta;
 
 /** One layer to write: float32 tensors [H, N, D], [Hkv, N, D], [Hkv, N, Dv], rounded to dtype. */

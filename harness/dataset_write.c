@@ -11,7 +11,7 @@
 #include "harness/mem.h"
 #include "harness/results_store.h"
 
-enum { CHUNK_TOKENS = 1024, LEVEL = 4 };
+enum { CHUNK_TOKENS = 1024, MASK_LEVEL = 4 };
 
 static sb_status put_meta(const sb_h5_out *out, const sb_capture_meta *meta, sb_err *err)
 {
@@ -87,14 +87,14 @@ static sb_status put_chunk(const sb_h5_out *out, hid_t set, hid_t type, const st
 }
 
 static sb_status put_tensor(const sb_h5_out *out, hid_t group, const struct tensor *t,
-                            sb_dtype dtype, sb_err *err)
+                            sb_dtype dtype, unsigned compress, sb_err *err)
 {
     sb_status st = SB_OK;
     int64_t step = t->tokens < CHUNK_TOKENS ? t->tokens : CHUNK_TOKENS;
     const hsize_t dims[3] = {(hsize_t)t->heads, (hsize_t)t->tokens, (hsize_t)t->dim};
     const hsize_t chunk[3] = {1, (hsize_t)step, (hsize_t)t->dim};
     hid_t type = sb_h5_float_type(dtype), space = H5Screate_simple(3, dims, NULL);
-    hid_t packed = sb_h5_packed(3, chunk, LEVEL);
+    hid_t packed = sb_h5_packed(3, chunk, compress);
     hid_t set = H5Dcreate2(group, t->name, type, space, H5P_DEFAULT, packed, H5P_DEFAULT);
     void *rounded = sb_alloc_uninit(step * t->dim, sb_dtype_bytes(dtype));
     float *wide = sb_alloc_uninit(step * t->dim, sizeof *wide);
@@ -117,7 +117,7 @@ out:
 }
 
 static sb_status put_layer(const sb_h5_out *out, hid_t layers, const sb_layer_data *data,
-                           sb_err *err)
+                           unsigned compress, sb_err *err)
 {
     sb_status st = SB_OK;
     const sb_layer_info *l = &data->info;
@@ -132,7 +132,7 @@ static sb_status put_layer(const sb_h5_out *out, hid_t layers, const sb_layer_da
     group = H5Gcreate2(layers, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     SB_TRY(sb_h5_wrote(out, group, err));
     for (int i = 0; i < 3; i++)
-        SB_TRY(put_tensor(out, group, &tensors[i], l->dtype, err));
+        SB_TRY(put_tensor(out, group, &tensors[i], l->dtype, compress, err));
 out:
     sb_h5_close(group);
     return st;
@@ -152,7 +152,7 @@ sb_status sb_capture_write(const char *path, const sb_capture_meta *meta, int64_
         sb_layer_data data = {0};
         SB_TRY(source(user, i, &data, err));
         SB_TRY(check_info(&data.info, meta, err));
-        SB_TRY(put_layer(&out, layers, &data, err));
+        SB_TRY(put_layer(&out, layers, &data, meta->compress, err));
     }
     sb_h5_close(layers);
     layers = -1;
@@ -210,7 +210,8 @@ sb_status sb_mask_write(const char *path, const int64_t *row_ptr, int64_t n_list
     const hsize_t chunk = 1 << 16;
     const hsize_t row_chunk = n_rows < chunk ? n_rows : chunk;
     const hsize_t col_chunk = n_cols < 1 ? 1 : n_cols < chunk ? n_cols : chunk;
-    hid_t rows = sb_h5_packed(1, &row_chunk, LEVEL), cols = sb_h5_packed(1, &col_chunk, LEVEL);
+    hid_t rows = sb_h5_packed(1, &row_chunk, MASK_LEVEL),
+          cols = sb_h5_packed(1, &col_chunk, MASK_LEVEL);
     SB_TRY(sb_h5_create(path, SB_H5_COMMON, &out, err));
     for (int64_t i = 0; i < n_attributes; i++)
         SB_TRY(put_attribute(&out, attributes[i], err));

@@ -5,89 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/backend.h"
 #include "harness/flops.h"
-#include "harness/hash.h"
 #include "harness/mem.h"
 #include "harness/metrics.h"
 #include "methods/kernels/cpu/attend.h"
-
-/* ---- identity ------------------------------------------------------------------------------ */
-
-static char *measure_text(const sb_measure_options *m)
-{
-    const sb_latency_options *l = &m->latency;
-    if (!l->enabled)
-        return sb_sprintf("{fidelity: %d, rows: %" PRId64 ", impl_rows: %" PRId64 ", seed: %" PRIu64
-                          ", latency: false}",
-                          m->fidelity, m->fidelity_rows, m->impl_rows, m->seed);
-    return sb_sprintf("{fidelity: %d, rows: %" PRId64 ", impl_rows: %" PRId64 ", seed: %" PRIu64
-                      ", latency: {warmup: %" PRId64 ", min_samples: %" PRId64
-                      ", min_time: %g, noise: %g, timeout: %g}}",
-                      m->fidelity, m->fidelity_rows, m->impl_rows, m->seed, l->warmup,
-                      l->min_samples, l->min_time_s, l->noise, l->timeout_s);
-}
-
-static char *params_text(const sb_method *m, const sb_value *values, const char *sep)
-{
-    int n = sb_values_format(m, values, sep, NULL, 0);
-    char *text = sb_alloc_uninit(n + 1, 1);
-    if (text)
-        (void)sb_values_format(m, values, sep, text, (size_t)n + 1);
-    return text;
-}
-
-/* Everything that decides a result but the place of the capture. */
-static char *identity_text(const sb_sweep *sweep, int64_t shape, int64_t variant,
-                           const sb_exec *exec)
-{
-    const sb_shape_cell *s = &sweep->shapes[shape];
-    const sb_problem problem = sb_sweep_problem(sweep, shape);
-    const sb_variant *v = &sweep->cfg->variants[variant];
-    char *measure = measure_text(&sweep->cfg->measure);
-    char *params = params_text(v->method, v->values, "; ");
-    char *target = NULL, *text = NULL;
-    if (v->target >= 0) {
-        const sb_variant *to = &sweep->cfg->variants[v->target];
-        char *to_params = params_text(to->method, to->values, "; ");
-        target = to_params ? sb_sprintf("%s: %s", to->method->name, to_params) : NULL;
-        sb_free(to_params);
-    } else {
-        target = sb_strdup("none");
-    }
-    if (measure && params && target)
-        text = sb_sprintf("digest: %016" PRIx64 "\nlayer: %" PRId64 "\ntokens: %" PRId64
-                          "\ndtype: %s\nbackend: cpu\nkernel: %s\nthreads: %d\nmethod: %s\n"
-                          "params: \"%s\"\nmatch: \"%s\"\nmeasure: %s\n",
-                          sweep->captures[s->capture].digest, s->layer, s->tokens,
-                          sb_dtype_name(s->dtype), sb_cpu_kernel_for(&problem, SB_DENSE_TILE)->name,
-                          exec->n_threads, v->method->name, params, target, measure);
-    sb_free(target);
-    sb_free(params);
-    sb_free(measure);
-    return text;
-}
-
-char *sb_cell_config(const sb_sweep *sweep, int64_t shape, int64_t variant, const sb_exec *exec)
-{
-    char *identity = identity_text(sweep, shape, variant, exec);
-    const char *path = sweep->captures[sweep->shapes[shape].capture].path;
-    char *text = identity ? sb_sprintf("data: \"%s\"\n%s", path, identity) : NULL;
-    sb_free(identity);
-    return text;
-}
-
-uint64_t sb_cell_key(const sb_sweep *sweep, int64_t shape, int64_t variant, const sb_exec *exec,
-                     uint64_t build_id, sb_err *err)
-{
-    char *identity = identity_text(sweep, shape, variant, exec);
-    if (!identity) {
-        (void)sb_no_memory(err, "a cell's key");
-        return 0;
-    }
-    uint64_t hash = sb_hash64(identity, strlen(identity), build_id);
-    sb_free(identity);
-    return hash ? hash : 1;
-}
 
 /* ---- the record's fixed part --------------------------------------------------------------- */
 
@@ -100,7 +22,7 @@ static sb_status describe(const sb_sweep *sweep, const sb_shape_data *data, sb_c
     const sb_capture *cap = &sweep->captures[s->capture];
     const sb_method *m = sweep->cfg->variants[cell->variant].method;
     const sb_problem *p = &data->problem;
-    char *params = params_text(m, cell->values, " ");
+    char *params = sb_values_text(m, cell->values, " ");
     char *config = sb_cell_config(sweep, cell->shape, cell->variant, &data->exec);
     SB_CHECK(params && config, err, SB_NO_MEMORY, "out of memory for a record");
     r->cell = cell->shape * sweep->cfg->n_variants + cell->variant;
@@ -114,10 +36,11 @@ static sb_status describe(const sb_sweep *sweep, const sb_shape_data *data, sb_c
     SB_TRY(sb_record_set(&r->capture, cap->path, err));
     SB_TRY(sb_record_set(&r->model, cap->model, err));
     SB_TRY(sb_record_set(&r->dtype, sb_dtype_name(p->dtype), err));
-    SB_TRY(sb_record_set(&r->backend, "cpu", err));
-    const sb_attend_kernel *kernel =
-        cell->plan && cell->plan->kernel ? cell->plan->kernel : sb_cpu_kernel_for(p, SB_DENSE_TILE);
-    SB_TRY(sb_record_set(&r->kernel, kernel->name, err));
+    SB_TRY(sb_record_set(&r->backend, sb_backend_name(data->exec.backend), err));
+    const char *unplanned =
+        data->exec.backend == SB_CUDA ? "cuda" : sb_cpu_kernel_for(p, SB_DENSE_TILE)->name;
+    bool named = cell->plan && cell->plan->kernel_name[0];
+    SB_TRY(sb_record_set(&r->kernel, named ? cell->plan->kernel_name : unplanned, err));
     SB_TRY(sb_record_set(&r->method, m->name, err));
     SB_TRY(sb_record_set(&r->params, params, err));
     SB_TRY(sb_record_set(&r->config, config, err));
@@ -135,6 +58,11 @@ out:
 
 /* ---- patterns ------------------------------------------------------------------------------ */
 
+static const sb_inputs *plan_inputs(const sb_shape_data *data)
+{
+    return data->device ? &data->device->sets[0] : &data->inputs;
+}
+
 static sb_status plan_and_select(const sb_method *m, const sb_value *values,
                                  const sb_shape_data *data, sb_plan **plan, sb_pattern *pat,
                                  sb_err *err)
@@ -146,7 +74,8 @@ static sb_status plan_and_select(const sb_method *m, const sb_value *values,
     if (m->select) {
         SB_TRY(
             sb_pattern_alloc(&data->problem, (*plan)->block, (*plan)->pattern_capacity, pat, err));
-        SB_TRY(sb_plan_select(*plan, &data->inputs, pat, err));
+        SB_TRY(sb_plan_select(*plan, plan_inputs(data), pat, err));
+        SB_TRY(sb_plan_read_pattern(*plan, pat, err));
         SB_TRY(sb_pattern_check(&data->problem, pat, err));
     }
     return SB_OK;
@@ -222,7 +151,7 @@ static sb_status solve_budget(const sb_sweep *sweep, const sb_shape_data *data, 
     }
     cell->values[at].num = best;
     cell->record.match_residual = best_miss / wanted;
-    char *params = params_text(to->method, to->values, " ");
+    char *params = sb_values_text(to->method, to->values, " ");
     char *text = params ? sb_sprintf("%s %s", to->method->name, params) : NULL;
     st = text ? sb_record_set(&cell->record.match_target, text, err)
               : sb_no_memory(err, "a match target");
@@ -353,8 +282,12 @@ static sb_status measure_fidelity(const sb_measure_options *m, const sb_shape_da
     memset(data->outputs.o, 0xff,
            (size_t)(p->n_heads * p->q_len * p->dim_v) * sb_dtype_bytes(p->dtype));
     memset(data->outputs.lse, 0xff, (size_t)(p->n_heads * p->q_len) * sizeof(float));
-    SB_TRY(sb_plan_attend(cell->plan, &data->inputs, cell->has_pattern ? &cell->pattern : NULL,
-                          &data->outputs, err));
+    if (data->device)
+        SB_TRY(sb_on_device_poison(data->device, err));
+    SB_TRY(sb_plan_attend(cell->plan, plan_inputs(data), cell->has_pattern ? &cell->pattern : NULL,
+                          data->device ? &data->device->out : &data->outputs, err));
+    if (data->device)
+        SB_TRY(sb_on_device_fetch(data->device, &data->outputs, err));
     SB_TRY(sb_fidelity_measure(p, &data->outputs, data->reference, bin, data->exec.n_threads,
                                &fidelity, err));
     SB_TRY(keep_fidelity(&fidelity, &cell->record, err));
@@ -388,6 +321,16 @@ out:
     return st;
 }
 
+sb_status sb_cell_fail(sb_cell *cell, const sb_err *why, sb_err *err)
+{
+    sb_status st = sb_record_set(&cell->record.status,
+                                 why->status == SB_UNSUPPORTED ? "unsupported" : "failed", err);
+    sb_pattern_free(&cell->pattern);
+    sb_plan_destroy(cell->plan);
+    cell->plan = NULL;
+    return st == SB_OK ? sb_record_set(&cell->record.reason, why->msg, err) : st;
+}
+
 sb_status sb_cell_evaluate(const sb_sweep *sweep, int64_t shape, int64_t variant,
                            const sb_shape_data *data, sb_cell *cell, sb_err *err)
 {
@@ -395,18 +338,12 @@ sb_status sb_cell_evaluate(const sb_sweep *sweep, int64_t shape, int64_t variant
     *cell = (sb_cell){.shape = shape, .variant = variant};
     memcpy(cell->values, sweep->cfg->variants[variant].values, sizeof cell->values);
     sb_record_init(&cell->record);
-    sb_status failed = compute(sweep, data, cell, &failure);
+    sb_status failed = data->refused
+                           ? sb_fail(&failure, data->refused->status, "%s", data->refused->msg)
+                           : compute(sweep, data, cell, &failure);
     sb_status st = describe(sweep, data, cell, err);
-    if (st == SB_OK && failed != SB_OK && is_a_row(failed)) {
-        st = sb_record_set(&cell->record.status,
-                           failed == SB_UNSUPPORTED ? "unsupported" : "failed", err);
-        if (st == SB_OK)
-            st = sb_record_set(&cell->record.reason, failure.msg, err);
-        sb_pattern_free(&cell->pattern);
-        sb_plan_destroy(cell->plan);
-        cell->plan = NULL;
-        return st;
-    }
+    if (st == SB_OK && failed != SB_OK && is_a_row(failed))
+        return sb_cell_fail(cell, &failure, err);
     return st != SB_OK ? st : failed == SB_OK ? SB_OK : sb_fail(err, failed, "%s", failure.msg);
 }
 

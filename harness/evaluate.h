@@ -2,6 +2,7 @@
 #define SB_EVALUATE_H
 
 #include "harness/cells.h"
+#include "harness/on_device.h"
 #include "harness/reference.h"
 #include "harness/results.h"
 
@@ -24,11 +25,16 @@ typedef struct sb_cell {
 typedef struct sb_shape_data {
     sb_problem problem;
     sb_exec exec;
-    sb_inputs inputs;
+    sb_inputs inputs;              /**< on the host, as all that is judged */
     sb_outputs outputs;            /**< room for one call */
+    const sb_on_device *device;    /**< NULL: plans run on the CPU */
     const sb_reference *reference; /**< NULL: no fidelity */
+    const sb_err *refused;         /**< why no cell of the shape can be computed, or NULL */
     const volatile int *stop;
 } sb_shape_data;
+
+/** Resolved values as "name=value" joined by `sep`, for sb_free; NULL when memory runs out. */
+char *sb_values_text(const sb_method *m, const sb_value *values, const char *sep);
 
 /** Text that names a cell completely, and the key that finished records are found by. */
 char *sb_cell_config(const sb_sweep *sweep, int64_t shape, int64_t variant, const sb_exec *exec);
@@ -42,6 +48,9 @@ uint64_t sb_cell_key(const sb_sweep *sweep, int64_t shape, int64_t variant, cons
  */
 sb_status sb_cell_evaluate(const sb_sweep *sweep, int64_t shape, int64_t variant,
                            const sb_shape_data *data, sb_cell *cell, sb_err *err);
+
+/** Turn an evaluated cell into a failed or unsupported record, and free its plan and pattern. */
+sb_status sb_cell_fail(sb_cell *cell, const sb_err *why, sb_err *err);
 
 void sb_cell_free(sb_cell *cell);
 

@@ -273,8 +273,10 @@ hid_t sb_h5_packed(int rank, const hsize_t *chunk, unsigned level)
 {
     hid_t packed = H5Pcreate(H5P_DATASET_CREATE);
     (void)H5Pset_chunk(packed, rank, chunk);
-    (void)H5Pset_shuffle(packed);
-    (void)H5Pset_deflate(packed, level);
+    if (level > 0) {
+        (void)H5Pset_shuffle(packed);
+        (void)H5Pset_deflate(packed, level);
+    }
     (void)H5Pset_obj_track_times(packed, false);
     return packed;
 }

@@ -61,7 +61,8 @@ hid_t sb_h5_float_type(sb_dtype dtype);
 /** Recognise f32, f16 and bfloat16, in either byte order, by their fields. */
 bool sb_h5_float_dtype(hid_t type, sb_dtype *dtype);
 
-/** Creation properties of a chunked, shuffled, deflated dataset; the caller closes them. */
+/** Creation properties of a chunked dataset, shuffled and deflated unless level is 0; the caller
+ *  closes them. */
 hid_t sb_h5_packed(int rank, const hsize_t *chunk, unsigned level);
 
 #ifdef __cplusplus

@@ -4,77 +4,9 @@
 #include <string.h>
 
 #include "harness/mem.h"
+#include "harness/plot_caption.h"
 #include "harness/plot_data.h"
 #include "harness/plot_sheet.h"
-
-/* ---- captions ------------------------------------------------------------------------------- */
-
-static const char *base_name(const char *path)
-{
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    return slash ? slash + 1 : path ? path : "";
-}
-
-static void layers_text(const int64_t *layers, int64_t n, char *buf, size_t bytes)
-{
-    if (n > 8) {
-        (void)snprintf(buf, bytes, "%" PRId64 " layers from %" PRId64 " to %" PRId64, n, layers[0],
-                       layers[n - 1]);
-        return;
-    }
-    int at = snprintf(buf, bytes, n == 1 ? "layer" : "layers");
-    for (int64_t i = 0; i < n; i++)
-        at += snprintf(buf + at, bytes - (size_t)at, "%s %" PRId64, i > 0 ? "," : "", layers[i]);
-}
-
-static void block_text(const sb_plot_group *g, char *buf, size_t bytes)
-{
-    int64_t lo = INT64_MAX, hi = 0;
-    for (int64_t c = 0; c < g->n_curves; c++) {
-        int64_t block = g->curves[c].first->block;
-        lo = block < lo ? block : lo;
-        hi = block > hi ? block : hi;
-    }
-    if (lo == hi)
-        (void)snprintf(buf, bytes, "block %" PRId64, lo);
-    else
-        (void)snprintf(buf, bytes, "blocks %" PRId64 " to %" PRId64, lo, hi);
-}
-
-/* Where the numbers come from; `combined` says how the layers were. */
-static sb_status caption(sb_sheet *s, const sb_plot_group *g, const int64_t *layers,
-                         int64_t n_layers, const char *combined, int64_t tokens, sb_err *err)
-{
-    const sb_record *r = g->first;
-    const char *capture = base_name(r->capture), *model = r->model ? r->model : "";
-    char layer_list[160], block[48], length[40] = "";
-    layers_text(layers, n_layers, layer_list, sizeof layer_list);
-    block_text(g, block, sizeof block);
-    if (tokens > 0)
-        (void)snprintf(length, sizeof length, ", %" PRId64 " tokens", tokens);
-    return sb_sheet_key(s, 0, err, "%s%s%s%s, %s, %s, %s%s%s, %s.", capture, *model ? " (" : "",
-                        model, *model ? ")" : "", r->dtype ? r->dtype : "",
-                        r->backend ? r->backend : "", layer_list, n_layers > 1 ? combined : "",
-                        length, block);
-}
-
-static sb_status omissions(sb_sheet *s, const sb_plot_group *g, sb_err *err)
-{
-    int64_t n_shown = 0;
-    sb_status st = SB_OK;
-    for (int64_t c = 0; c < g->n_curves; c++)
-        n_shown += g->curves[c].slot > 0;
-    if (n_shown < g->n_curves)
-        SB_TRY(sb_sheet_key(s, 0, err, "%" PRId64 " of %" PRId64 " curves shown.", n_shown,
-                            g->n_curves));
-    if (g->n_incomplete > 0)
-        SB_TRY(sb_sheet_key(s, 0, err, "Settings left out because a layer is missing: %" PRId64 ".",
-                            g->n_incomplete));
-out:
-    return st;
-}
-
-#define DENSITY "Density = kept / all causal blocks, forced blocks included."
 
 /* ---- curves over settings ------------------------------------------------------------------- */
 
@@ -109,16 +41,6 @@ static void put_dense(sb_sheet *s, const sb_plot_group *g, int64_t i)
     fputs(",,,\n", s->csv);
 }
 
-static sb_status put_labels(sb_sheet *s, const sb_plot_group *g, sb_err *err)
-{
-    sb_status st = SB_OK;
-    for (int64_t c = 0; c < g->n_curves; c++)
-        if (g->curves[c].slot > 0)
-            SB_TRY(sb_sheet_key(s, g->curves[c].slot, err, "%s", g->curves[c].label));
-out:
-    return st;
-}
-
 static int64_t longest(const sb_plot_group *g)
 {
     return g->n_lengths > 0 ? g->lengths[g->n_lengths - 1] : 0;
@@ -147,26 +69,18 @@ static sb_status write_error(const sb_plot_group *g, const char *csv_path, const
     sb_status st = SB_OK;
     SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     put_settings(&s, g, false);
-    SB_TRY(put_labels(&s, g, err));
-    SB_TRY(caption(&s, g, g->layers, g->n_layers, " (geometric mean)", longest(g), err));
-    SB_TRY(sb_sheet_key(&s, 0, err,
-                        "Budget = (attend + select FLOPs) / dense causal FLOPs. " DENSITY));
+    SB_TRY(sb_plot_labels(&s, g, err));
+    SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (geometric mean)", longest(g), err));
+    SB_TRY(sb_sheet_key(
+        &s, 0, err,
+        "Budget = (attend + select FLOPs) / dense causal FLOPs. " SB_PLOT_DENSITY_NOTE));
     if (s.n_rows > 0 && isfinite(g->dense_rel_l2[g->n_lengths - 1]))
         SB_TRY(sb_sheet_key(&s, 0, err, "The dense kernel's own error is %.2g.",
                             g->dense_rel_l2[g->n_lengths - 1]));
-    SB_TRY(omissions(&s, g, err));
+    SB_TRY(sb_plot_omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
     return sb_sheet_close(&s, st, csv_path, err);
-}
-
-static sb_status machine(sb_sheet *s, const sb_plot_group *g, const char *rest, sb_err *err)
-{
-    const sb_record *r = g->first;
-    for (int64_t i = 0; i < g->n_points && !isfinite(r->total_ms); i++)
-        r = g->points[i].cells[0];
-    return sb_sheet_key(s, 0, err, "%s kernel, %" PRId64 " thread%s; %s",
-                        r->kernel ? r->kernel : "", r->threads, r->threads == 1 ? "" : "s", rest);
 }
 
 static sb_status write_latency(const sb_plot_group *g, const char *csv_path, const char *key_path,
@@ -176,14 +90,14 @@ static sb_status write_latency(const sb_plot_group *g, const char *csv_path, con
     sb_status st = SB_OK;
     SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     put_settings(&s, g, true);
-    SB_TRY(put_labels(&s, g, err));
-    SB_TRY(caption(&s, g, g->layers, g->n_layers, " (mean)", longest(g), err));
-    SB_TRY(machine(
+    SB_TRY(sb_plot_labels(&s, g, err));
+    SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (mean)", longest(g), err));
+    SB_TRY(sb_plot_machine(
         &s, g,
         "select + attend of one layer, median and its 95 % interval (below 6 samples: extremes).",
         err));
-    SB_TRY(sb_sheet_key(&s, 0, err, "Ideal = dense time x density. " DENSITY));
-    SB_TRY(omissions(&s, g, err));
+    SB_TRY(sb_sheet_key(&s, 0, err, "Ideal = dense time x density. " SB_PLOT_DENSITY_NOTE));
+    SB_TRY(sb_plot_omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
     return sb_sheet_close(&s, st, csv_path, err);
@@ -210,9 +124,9 @@ static sb_status write_latency_length(const sb_plot_group *g, const char *csv_pa
     }
     for (int64_t i = 0; i < g->n_lengths && s.n_rows > 0; i++)
         put_dense(&s, g, i);
-    SB_TRY(put_labels(&s, g, err));
-    SB_TRY(caption(&s, g, g->layers, g->n_layers, " (mean)", 0, err));
-    SB_TRY(machine(
+    SB_TRY(sb_plot_labels(&s, g, err));
+    SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (mean)", 0, err));
+    SB_TRY(sb_plot_machine(
         &s, g,
         "select + attend of one layer, median and its 95 % interval (below 6 samples: extremes).",
         err));
@@ -221,8 +135,8 @@ static sb_status write_latency_length(const sb_plot_group *g, const char *csv_pa
                      "At each length the setting nearest to density %.2f, within a factor of 1.5: "
                      "%.2f to %.2f here.",
                      target, lo, hi));
-    SB_TRY(sb_sheet_key(&s, 0, err, DENSITY));
-    SB_TRY(omissions(&s, g, err));
+    SB_TRY(sb_sheet_key(&s, 0, err, SB_PLOT_DENSITY_NOTE));
+    SB_TRY(sb_plot_omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
     return sb_sheet_close(&s, st, csv_path, err);
@@ -296,11 +210,11 @@ static sb_status write_position(const sb_plot_group *g, const char *csv_path, co
     sb_status st = SB_OK;
     SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     SB_TRY(put_series(&s, g, SB_SERIES_POS_REL_L2, err));
-    SB_TRY(caption(&s, g, g->layers, g->n_layers, " (geometric mean)", longest(g), err));
+    SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (geometric mean)", longest(g), err));
     SB_TRY(chosen_note(&s, g, err));
-    SB_TRY(
-        sb_sheet_key(&s, 0, err, "Errors below a hundredth of the largest are cut off. " DENSITY));
-    SB_TRY(omissions(&s, g, err));
+    SB_TRY(sb_sheet_key(
+        &s, 0, err, "Errors below a hundredth of the largest are cut off. " SB_PLOT_DENSITY_NOTE));
+    SB_TRY(sb_plot_omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
     return sb_sheet_close(&s, st, csv_path, err);
@@ -313,10 +227,10 @@ static sb_status write_schedules(const sb_plot_group *g, const char *csv_path, c
     sb_status st = SB_OK;
     SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     SB_TRY(put_series(&s, g, SB_SERIES_BUDGET, err));
-    SB_TRY(caption(&s, g, g->layers, g->n_layers, " (mean)", longest(g), err));
+    SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (mean)", longest(g), err));
     SB_TRY(chosen_note(&s, g, err));
     SB_TRY(sb_sheet_key(&s, 0, err, "Kept blocks: mean over heads, forced blocks included."));
-    SB_TRY(omissions(&s, g, err));
+    SB_TRY(sb_plot_omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
     return sb_sheet_close(&s, st, csv_path, err);
@@ -358,9 +272,9 @@ static sb_status write_maps(const sb_plot_group *g, const char *csv_path, const 
         put_map(&s, slot, r);
         SB_TRY(sb_sheet_key(&s, slot, err, "%s  (%.3f)", g->curves[c].label, r->density));
     }
-    SB_TRY(caption(&s, g, &g->layers[layer], 1, "", longest(g), err));
+    SB_TRY(sb_plot_caption(&s, g, &g->layers[layer], 1, "", longest(g), err));
     SB_TRY(chosen_note(&s, g, err));
-    SB_TRY(omissions(&s, g, err));
+    SB_TRY(sb_plot_omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;
     return sb_sheet_close(&s, st, csv_path, err);
@@ -374,6 +288,7 @@ const sb_figure sb_figures[SB_N_FIGURES] = {
     {"error_density", NEEDS_FIDELITY, write_error},
     {"latency_density", NEEDS_LATENCY, write_latency},
     {"latency_length", NEEDS_LATENCY " at two lengths or more", write_latency_length},
+    {"speedup_length", NEEDS_LATENCY " at two lengths or more", sb_plot_write_speedup},
     {"error_position", NEEDS_FIDELITY " by position", write_position},
     {"schedules", "budgets by row of a sparse method", write_schedules},
     {"pattern_maps", "pattern maps of a sparse method", write_maps},

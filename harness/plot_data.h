@@ -95,7 +95,7 @@ typedef struct sb_figure {
                        int64_t *n_rows, sb_err *err);
 } sb_figure;
 
-enum { SB_N_FIGURES = 8 };
+enum { SB_N_FIGURES = 9 };
 extern const sb_figure sb_figures[SB_N_FIGURES];
 
 /** Write the data of the picture `throughput`: what attention reaches at each density, against the
@@ -103,6 +103,11 @@ extern const sb_figure sb_figures[SB_N_FIGURES];
 sb_status sb_plot_write_throughput(const sb_record *records, int64_t n, const char *run_dir,
                                    const char *csv_path, const char *key_path, int64_t *n_rows,
                                    sb_err *err);
+
+/** Write the data of the picture `speedup_length`: speedup over dense, selection's share of the
+ * time and the length from which a curve is ahead of dense, at nearly equal density. SB_IO. */
+sb_status sb_plot_write_speedup(const sb_plot_group *g, const char *csv_path, const char *key_path,
+                                int64_t *n_rows, sb_err *err);
 
 /** sb_plot_run on records at hand. `run_dir` must exist. */
 sb_status sb_plot_records(const sb_record *records, int64_t n, const char *run_dir,

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -129,6 +130,20 @@ static double dense_ms(const sb_plot_group *g, int64_t tokens)
     return NAN;
 }
 
+/* One dense baseline, which the records of a length share: the mean over them. */
+static double baseline_ms(const sb_plot_group *g, int64_t tokens, size_t field)
+{
+    double sum = 0;
+    int64_t n = 0;
+    for (int64_t i = 0; i < g->n_points; i++)
+        for (int64_t l = 0; g->points[i].tokens == tokens && l < g->n_layers; l++) {
+            double ms = *(const double *)((const char *)g->points[i].cells[l] + field);
+            sum += isfinite(ms) ? ms : 0;
+            n += isfinite(ms);
+        }
+    return n > 0 ? sum / (double)n : NAN;
+}
+
 /* FLOPs of a layer, mean: what dense attention needs, or what a setting attends. */
 static double mean_flops(const sb_plot_group *g, const sb_plot_point *p, bool dense)
 {
@@ -204,9 +219,15 @@ static void put_panel(sb_sheet *s, const view *v, int panel)
         int64_t tokens = v->lengths[i];
         for (int style = 1; style <= v->n_styles; style++)
             put_curve(s, v, panel, style, tokens);
-        if (isfinite(dense_ms(g, tokens)))
+        double own = baseline_ms(g, tokens, offsetof(sb_record, own_dense_ms));
+        double cudnn = baseline_ms(g, tokens, offsetof(sb_record, cudnn_ms));
+        own = isfinite(own) ? own : dense_ms(g, tokens);
+        if (isfinite(own))
             put_row(s, v, panel, DENSE_STYLE, tokens, "dense", 1,
-                    dense_flops(g, tokens) / dense_ms(g, tokens) * 1e-6, 1);
+                    dense_flops(g, tokens) / own * 1e-6, dense_ms(g, tokens) / own);
+        if (isfinite(cudnn))
+            put_row(s, v, panel, PEER_STYLE, tokens, "cuDNN", 1,
+                    dense_flops(g, tokens) / cudnn * 1e-6, dense_ms(g, tokens) / cudnn);
         for (int64_t p = 0; p < v->n_peers; p++) {
             const sb_peer *peer = &v->peers[p];
             if (peer->tokens == tokens && peer->head_dim == g->first->head_dim &&
@@ -275,10 +296,12 @@ static sb_status put_texts(sb_sheet *s, const view *v, sb_err *err)
                             r->threads == 1 ? "" : "s", g->n_layers, g->n_layers == 1 ? "" : "s",
                             g->n_layers == 1 ? "" : " (mean)"));
     }
-    SB_TRY(sb_sheet_key(s, 0, err,
-                        "Throughput: FLOPs of attended pairs / time of attend, selection excluded. "
-                        "Conversion: dense time / time of attend x density, in the same rounds. "
-                        "Peak: the kernel's unit alone, measured in the same run."));
+    SB_TRY(
+        sb_sheet_key(s, 0, err,
+                     "Throughput: FLOPs of attended pairs / time of attend, selection excluded. "
+                     "Conversion: dense time / time of attend x density, in the same rounds. "
+                     "Peak: the kernel's unit alone, on the CPU measured in the same run, on a GPU "
+                     "nominal at its highest clock."));
     SB_TRY(peers_text(s, v, err));
     if (v->more_styles)
         SB_TRY(sb_sheet_key(s, 0, err, "Only the first %d curves are shown.", v->n_styles));

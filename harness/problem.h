@@ -23,8 +23,9 @@ typedef struct CUstream_st *sb_stream;
 /** Where and how wide to run. */
 typedef struct sb_exec {
     sb_backend backend;
-    int n_threads;    /**< CPU threads, >= 1 */
-    sb_stream stream; /**< CUDA stream; NULL is the default stream */
+    int n_threads;      /**< CPU threads, >= 1 */
+    sb_stream stream;   /**< CUDA stream; NULL is the default stream */
+    const char *device; /**< name of the CUDA device, for records; NULL on the CPU */
 } sb_exec;
 
 /**

@@ -48,7 +48,7 @@ static void proc_field(const char *path, const char *key, char *value, size_t by
         (void)fclose(file);
 }
 
-char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned)
+char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned, const char *device)
 {
     unsigned h5[3] = {0};
     int yaml[3] = {0};
@@ -79,11 +79,12 @@ char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned)
                       "threads: %d\n"
                       "pinned: %s\n"
                       "cache_state: warm\n"
+                      "%s"
                       "utc: %s\n",
                       SB_VERSION, SB_COMMIT, (unsigned long long)sb_build_id(), COMPILER, SB_FLAGS,
                       SB_OPTIONS, h5[0], h5[1], h5[2], yaml[0], yaml[1], yaml[2], os.sysname,
                       os.machine, cpu, n_cores, memory, kernel, n_threads,
-                      pinned ? "true" : "false", utc);
+                      pinned ? "true" : "false", device, utc);
 }
 
 uint64_t sb_build_id(void)

@@ -9,11 +9,21 @@
 #include "harness/results_store.h"
 
 const char *const sb_series_names[SB_N_SERIES] = {
-    [SB_SERIES_SELECT_MS] = "select_ms",     [SB_SERIES_ATTEND_MS] = "attend_ms",
-    [SB_SERIES_TOTAL_MS] = "total_ms",       [SB_SERIES_DENSE_MS] = "dense_ms",
-    [SB_SERIES_HEAD_REL_L2] = "head_rel_l2", [SB_SERIES_HEAD_MASS_RECALL] = "head_mass_recall",
-    [SB_SERIES_POS_REL_L2] = "pos_rel_l2",   [SB_SERIES_POS_MASS_RECALL] = "pos_mass_recall",
-    [SB_SERIES_BUDGET] = "budget",           [SB_SERIES_PATTERN_MAP] = "pattern_map",
+    [SB_SERIES_SELECT_MS] = "select_ms",
+    [SB_SERIES_ATTEND_MS] = "attend_ms",
+    [SB_SERIES_TOTAL_MS] = "total_ms",
+    [SB_SERIES_DENSE_MS] = "dense_ms",
+    [SB_SERIES_OWN_DENSE_MS] = "own_dense_ms",
+    [SB_SERIES_CUDNN_MS] = "cudnn_ms",
+    [SB_SERIES_SM_MHZ] = "sm_mhz",
+    [SB_SERIES_WATTS] = "watts",
+    [SB_SERIES_CELSIUS] = "celsius",
+    [SB_SERIES_HEAD_REL_L2] = "head_rel_l2",
+    [SB_SERIES_HEAD_MASS_RECALL] = "head_mass_recall",
+    [SB_SERIES_POS_REL_L2] = "pos_rel_l2",
+    [SB_SERIES_POS_MASS_RECALL] = "pos_mass_recall",
+    [SB_SERIES_BUDGET] = "budget",
+    [SB_SERIES_PATTERN_MAP] = "pattern_map",
 };
 
 const sb_column sb_columns[] = {

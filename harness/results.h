@@ -30,6 +30,11 @@ enum sb_series_id {
     SB_SERIES_ATTEND_MS,
     SB_SERIES_TOTAL_MS,
     SB_SERIES_DENSE_MS, /**< the dense baseline's samples of the same rounds */
+    SB_SERIES_OWN_DENSE_MS,
+    SB_SERIES_CUDNN_MS,
+    SB_SERIES_SM_MHZ, /**< the device's clock, power and temperature under each sample */
+    SB_SERIES_WATTS,
+    SB_SERIES_CELSIUS,
     SB_SERIES_HEAD_REL_L2,
     SB_SERIES_HEAD_MASS_RECALL,
     SB_SERIES_POS_REL_L2, /**< by bins of pos_bin query tokens */

@@ -1,40 +1,38 @@
 #include "harness/run.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "harness/evaluate.h"
 #include "harness/hash.h"
+#include "harness/latency.h"
 #include "harness/mem.h"
 #include "harness/progress.h"
 #include "harness/provenance.h"
 #include "harness/timing.h"
 #include "methods/kernels/cpu/attend.h"
-#include "methods/kernels/cpu/peak.h"
-
-enum { MAX_UNITS = 8 };
 
 typedef struct runner {
     const sb_sweep *sweep;
     const sb_run_options *options;
     const volatile int *stop;
     sb_run_dir *dir;
-    sb_exec exec;
-    uint64_t *keys; /* [n_cells] */
+    sb_exec exec[2]; /* by backend */
+    uint64_t *keys;  /* [n_cells] */
     char *provenance;
     sb_progress progress;
     sb_run_summary *summary;
     /* References of the layer at hand, one over all rows or one for each length. */
     sb_reference whole;
     int64_t whole_of; /* first shape of the layer that `whole` belongs to, or -1 */
-    /* What the machine's arithmetic units were found to give, by the ISA level that uses them. */
-    struct {
-        const char *isa;
-        double gflops;
-    } peaks[MAX_UNITS];
+    sb_peaks peaks;
 } runner;
+
+static const sb_exec *exec_of(const runner *run, int64_t shape)
+{
+    return &run->exec[sb_backend_for(run->options->backends, run->sweep->shapes[shape].dtype)];
+}
 
 static bool pending(const runner *run, int64_t cell)
 {
@@ -96,8 +94,8 @@ static sb_status load_or_compute(runner *run, int64_t shape, const sb_inputs *in
                        p.q_len);
         sb_progress_doing(&run->progress, what);
         double start = sb_now_ms();
-        SB_TRY(
-            sb_reference_compute(&p, in, NULL, rows, n, run->exec.n_threads, run->stop, ref, err));
+        SB_TRY(sb_reference_compute(&p, in, NULL, rows, n, run->options->n_threads, run->stop, ref,
+                                    err));
         run->progress.start_ms += sb_now_ms() - start; /* not part of the cells' pace */
         /* A read-only data folder only means computing it again next time. */
         (void)sb_reference_save(ref, path, key, &unwritable);
@@ -144,94 +142,6 @@ out:
     return st;
 }
 
-/* ---- latency ------------------------------------------------------------------------------- */
-
-static double peak_of(runner *run, const sb_attend_kernel *kernel)
-{
-    int i = 0;
-    while (i < MAX_UNITS - 1 && run->peaks[i].isa && strcmp(run->peaks[i].isa, kernel->isa) != 0)
-        i++;
-    if (!run->peaks[i].isa) {
-        run->peaks[i].isa = kernel->isa;
-        run->peaks[i].gflops = sb_cpu_peak_gflops(kernel->isa, run->exec.n_threads);
-    }
-    return run->peaks[i].gflops;
-}
-
-static sb_status keep_latency(const sb_contender *c, const sb_contender *dense, sb_record *r,
-                              sb_err *err)
-{
-    sb_status st = SB_OK;
-    SB_TRY(sb_record_series(r, SB_SERIES_SELECT_MS, c->select_ms, c->n, err));
-    SB_TRY(sb_record_series(r, SB_SERIES_ATTEND_MS, c->attend_ms, c->n, err));
-    SB_TRY(sb_record_series(r, SB_SERIES_TOTAL_MS, c->total_ms, c->n, err));
-    SB_TRY(sb_record_series(r, SB_SERIES_DENSE_MS, dense->total_ms, dense->n, err));
-    SB_TRY(sb_record_set(&r->dense_kernel, dense->plan->kernel->name, err));
-    SB_TRY(sb_record_set(&r->timing, sb_stop_name(c->stop), err));
-    double *sorted = sb_alloc(c->n > dense->n ? c->n : dense->n, sizeof *sorted);
-    SB_CHECK(sorted, err, SB_NO_MEMORY, "out of memory for latency samples");
-    const struct {
-        const double *samples;
-        int64_t n;
-        double *median;
-    } medians[] = {{c->select_ms, c->n, &r->select_ms},
-                   {c->attend_ms, c->n, &r->attend_ms},
-                   {dense->total_ms, dense->n, &r->dense_ms},
-                   {c->total_ms, c->n, &r->total_ms}};
-    for (size_t i = 0; i < sizeof medians / sizeof medians[0]; i++) {
-        memcpy(sorted, medians[i].samples, (size_t)medians[i].n * sizeof *sorted);
-        *medians[i].median = sb_median(sorted, medians[i].n);
-    }
-    sb_median_interval(sorted, c->n, &r->total_ms_lo, &r->total_ms_hi);
-    sb_free(sorted);
-    r->samples = c->n;
-    r->speedup = r->dense_ms / r->total_ms;
-    r->conversion = r->speedup * r->density;
-out:
-    return st;
-}
-
-/* Time the bundle's cells and dense against each other. */
-static sb_status time_bundle(runner *run, sb_cell *cells, int64_t n, const sb_shape_data *data,
-                             sb_err *err)
-{
-    sb_status st = SB_OK;
-    sb_contender contenders[SB_MAX_BUNDLE + 1] = {0};
-    sb_plan *dense_plan = NULL;
-    int64_t n_contenders = 0, dense = -1, of_cell[SB_MAX_BUNDLE];
-    for (int64_t i = 0; i < n; i++) {
-        of_cell[i] = cells[i].plan ? n_contenders : -1;
-        if (!cells[i].plan)
-            continue;
-        if (!cells[i].plan->method->select)
-            dense = n_contenders;
-        contenders[n_contenders++] = (sb_contender){
-            .plan = cells[i].plan, .pat = cells[i].has_pattern ? &cells[i].pattern : NULL};
-    }
-    if (n_contenders == 0)
-        return SB_OK;
-    if (dense < 0) {
-        SB_TRY(
-            sb_plan_create(&sb_method_dense, &data->problem, &data->exec, NULL, &dense_plan, err));
-        dense = n_contenders;
-        contenders[n_contenders++] = (sb_contender){.plan = dense_plan};
-    }
-    SB_TRY(sb_time_interleaved(contenders, n_contenders, &data->problem, &data->inputs,
-                               &run->sweep->cfg->measure.latency, run->stop, err));
-    for (int64_t i = 0; i < n; i++) {
-        if (of_cell[i] < 0)
-            continue;
-        SB_TRY(keep_latency(&contenders[of_cell[i]], &contenders[dense], &cells[i].record, err));
-        if (cells[i].plan->kernel)
-            cells[i].record.peak_gflops = peak_of(run, cells[i].plan->kernel);
-    }
-out:
-    for (int64_t i = 0; i < n_contenders; i++)
-        sb_contender_free_samples(&contenders[i]);
-    sb_plan_destroy(dense_plan);
-    return st;
-}
-
 /* ---- the loop ------------------------------------------------------------------------------ */
 
 static sb_status finish_cell(runner *run, sb_cell *cell, sb_err *err)
@@ -268,7 +178,7 @@ static sb_status run_bundle(runner *run, int64_t shape, int64_t *next, const sb_
     int64_t n = 0;
     double work = 0;
     bool timed = cfg->measure.latency.enabled;
-    for (; *next < cfg->n_variants && sb_bundle_takes(n, work); ++*next) {
+    for (; *next < cfg->n_variants && sb_bundle_takes(n, work, data->exec.backend); ++*next) {
         if (!pending(run, shape * cfg->n_variants + *next))
             continue;
         announce(run, shape, cfg->variants[*next].method->name);
@@ -285,7 +195,7 @@ static sb_status run_bundle(runner *run, int64_t shape, int64_t *next, const sb_
     }
     if (timed) {
         announce(run, shape, "timing");
-        SB_TRY(time_bundle(run, cells, n, data, err));
+        SB_TRY(sb_bundle_time(cells, n, data, &cfg->measure.latency, &run->peaks, err));
         for (int64_t i = 0; i < n; i++)
             SB_TRY(finish_cell(run, &cells[i], err));
     }
@@ -299,15 +209,24 @@ static sb_status run_shape(runner *run, int64_t shape, const sb_tensors *tensors
 {
     sb_status st = SB_OK;
     sb_reference reference = {0};
+    sb_on_device device = {0};
+    sb_err refused = {0};
     sb_problem p = sb_sweep_problem(run->sweep, shape);
     sb_shape_data data = {.problem = p,
-                          .exec = run->exec,
+                          .exec = *exec_of(run, shape),
                           .inputs = {tensors->q, tensors->k, tensors->v},
                           .stop = run->stop};
     data.outputs.o = sb_alloc(p.n_heads * p.q_len * p.dim_v, sb_dtype_bytes(p.dtype));
     data.outputs.lse = sb_alloc(p.n_heads * p.q_len, sizeof(float));
     SB_CHECK(data.outputs.o && data.outputs.lse, err, SB_NO_MEMORY, "out of memory for outputs");
-    if (run->sweep->cfg->measure.fidelity) {
+    if (data.exec.backend == SB_CUDA) {
+        announce(run, shape, "upload");
+        data.device = &device;
+        if (sb_on_device_open(&p, &data.inputs, run->sweep->cfg->measure.latency.enabled,
+                              data.exec.stream, &device, &refused) != SB_OK)
+            data.refused = &refused;
+    }
+    if (run->sweep->cfg->measure.fidelity && !data.refused) {
         SB_TRY(shape_reference(run, shape, &data.inputs, &reference, err));
         data.reference = &reference;
     }
@@ -315,6 +234,7 @@ static sb_status run_shape(runner *run, int64_t shape, const sb_tensors *tensors
         SB_TRY(run_bundle(run, shape, &next, &data, err));
 out:
     sb_reference_free(&reference);
+    sb_on_device_close(&device);
     sb_free(data.outputs.lse);
     sb_free(data.outputs.o);
     return st;
@@ -341,7 +261,7 @@ static sb_status make_keys(runner *run, sb_err *err)
     }
     for (int64_t i = 0; i < sweep->n_cells; i++) {
         run->keys[i] = sb_cell_key(sweep, i / sweep->cfg->n_variants, i % sweep->cfg->n_variants,
-                                   &run->exec, build_id, err);
+                                   exec_of(run, i / sweep->cfg->n_variants), build_id, err);
         if (run->keys[i] == 0)
             return SB_NO_MEMORY;
     }
@@ -405,17 +325,25 @@ sb_status sb_run(const sb_sweep *sweep, const sb_run_options *options, const vol
     sb_status st = SB_OK, ended;
     sb_err closing = {0};
     runner run = {.sweep = sweep, .options = options, .stop = stop, .summary = summary};
-    run.exec = (sb_exec){.backend = SB_CPU, .n_threads = options->n_threads};
+    for (int i = 0; i < 2; i++)
+        run.exec[i] = (sb_exec){.backend = (sb_backend)i, .n_threads = options->n_threads};
+    run.exec[SB_CUDA].device = options->backends->device.name;
+    run.peaks = (sb_peaks){.device = &options->backends->device};
     run.whole_of = -1;
+    char *device = NULL;
     *summary = (sb_run_summary){0};
 
+    if (options->backends->cuda)
+        SB_TRY(sb_cuda_stream_create(&run.exec[SB_CUDA].stream, err));
     SB_TRY(check_data(&run, err));
     SB_TRY(make_keys(&run, err));
     int n_cores = sb_cores(); /* before pinning leaves this thread one */
     bool pinned = sb_pin_threads(options->n_threads);
     const sb_problem problem = sb_sweep_problem(sweep, 0);
+    device = sb_backends_provenance(options->backends);
+    SB_CHECK(device, err, SB_NO_MEMORY, "out of memory for provenance");
     run.provenance = sb_provenance(sb_cpu_kernel_for(&problem, SB_DENSE_TILE)->name, n_cores,
-                                   options->n_threads, pinned);
+                                   options->n_threads, pinned, device);
     SB_CHECK(run.provenance, err, SB_NO_MEMORY, "out of memory for provenance");
     SB_TRY(sb_run_dir_open(options->out_dir, sweep->cfg->text, options->fresh, &run.dir, err));
     start_progress(&run);
@@ -428,7 +356,9 @@ sb_status sb_run(const sb_sweep *sweep, const sb_run_options *options, const vol
 out:
     sb_run_dir_close(run.dir);
     sb_reference_free(&run.whole);
+    sb_cuda_stream_destroy(run.exec[SB_CUDA].stream);
     sb_free(run.provenance);
+    sb_free(device);
     sb_free(run.keys);
     return st;
 }

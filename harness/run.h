@@ -1,6 +1,7 @@
 #ifndef SB_RUN_H
 #define SB_RUN_H
 
+#include "harness/backend.h"
 #include "harness/cells.h"
 
 #ifdef __cplusplus
@@ -9,6 +10,7 @@ extern "C" {
 
 typedef struct sb_run_options {
     const char *out_dir;
+    const sb_backends *backends;
     int n_threads;
     bool fresh;
     bool quiet;

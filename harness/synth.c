@@ -32,6 +32,7 @@ sb_synth_options sb_synth_defaults(void)
                               .layers = 2,
                               .dtype = SB_BF16,
                               .seed = 1,
+                              .compress = 4,
                               .sinks = 4,
                               .sink_strength = 11,
                               .local_window = 48,
@@ -51,6 +52,7 @@ sb_status sb_synth_check(const sb_synth_options *o, sb_err *err)
         {"kv_heads", o->kv_heads, 1, o->heads},  {"dim", o->dim, 4, SB_MAX_DIM},
         {"dim_v", o->dim_v, 1, SB_MAX_DIM},      {"layers", o->layers, 1, SB_MAX_LAYERS},
         {"sinks", o->sinks, 0, o->tokens},       {"needles", o->needles, 0, max_needles(o)},
+        {"compress", o->compress, 0, 9},
     };
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         if (counts[i].n < counts[i].from || counts[i].n > counts[i].to)
@@ -257,7 +259,8 @@ sb_status sb_synth(const char *path, const sb_synth_options *o, sb_err *err)
                             .source = source,
                             .rope = "none",
                             .tokens = o->tokens,
-                            .softmax_scale = 1 / sqrt((double)o->dim)};
+                            .softmax_scale = 1 / sqrt((double)o->dim),
+                            .compress = (unsigned)o->compress};
     SB_TRY(sb_capture_write(path, &meta, o->layers, make_layer, &m, err));
 out:
     sb_free(source);

@@ -16,6 +16,7 @@ typedef struct sb_synth_options {
     int64_t layers; /**< indices 0 .. layers - 1 */
     sb_dtype dtype;
     uint64_t seed;
+    int64_t compress;      /**< deflate level of the file, 0 to 9; 0 is several times faster */
     int64_t sinks;         /**< first tokens that every query attends to */
     double sink_strength;  /**< their logit */
     double local_window;   /**< standard deviation of the neighbourhood, tokens */

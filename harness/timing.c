@@ -74,7 +74,7 @@ bool sb_pin_threads(int n_threads)
 
 const char *sb_stop_name(sb_stop stop)
 {
-    static const char *const names[] = {"noise", "plateau", "timeout"};
+    static const char *const names[] = {"noise", "plateau", "timeout", "throttled", "failed"};
     return names[stop];
 }
 
@@ -83,19 +83,24 @@ void sb_contender_free_samples(sb_contender *c)
     sb_free(c->select_ms);
     sb_free(c->attend_ms);
     sb_free(c->total_ms);
+    sb_free(c->sm_mhz);
+    sb_free(c->watts);
+    sb_free(c->celsius);
     sb_free(c->noise);
     sb_free(c->head_hash);
     c->select_ms = c->attend_ms = c->total_ms = c->noise = NULL;
+    c->sm_mhz = c->watts = c->celsius = NULL;
     c->head_hash = NULL;
     c->n = c->capacity = 0;
 }
 
-static sb_status make_room(sb_contender *c, sb_err *err)
+sb_status sb_contender_grow(sb_contender *c, sb_err *err)
 {
     if (c->n < c->capacity)
         return SB_OK;
     int64_t capacity = c->capacity ? 2 * c->capacity : 16;
-    double **series[] = {&c->select_ms, &c->attend_ms, &c->total_ms, &c->noise};
+    double **series[] = {&c->select_ms, &c->attend_ms, &c->total_ms, &c->noise,
+                         &c->sm_mhz,    &c->watts,     &c->celsius};
     for (size_t i = 0; i < sizeof series / sizeof series[0]; i++) {
         double *grown = sb_realloc(*series[i], capacity, sizeof *grown);
         if (!grown)
@@ -218,7 +223,7 @@ static sb_status warm_up(sb_contender *c, const stage *s, int64_t n_runs, sb_err
 
 static sb_status take_sample(sb_contender *c, const stage *s, sb_err *err)
 {
-    sb_status st = make_room(c, err);
+    sb_status st = sb_contender_grow(c, err);
     double select_ms = 0, attend_ms = 0;
     int set = (int)(c->n % 2);
     for (int64_t i = 0; st == SB_OK && i < c->n_repeats; i++) {
@@ -237,7 +242,7 @@ static sb_status take_sample(sb_contender *c, const stage *s, sb_err *err)
     return SB_OK;
 }
 
-static sb_status judge(sb_contender *c, const sb_latency_options *options, sb_err *err)
+sb_status sb_contender_judge(sb_contender *c, const sb_latency_options *options, sb_err *err)
 {
     double lo, hi;
     double *sorted = sb_alloc_uninit(c->n, sizeof *sorted);
@@ -282,7 +287,7 @@ sb_status sb_time_interleaved(sb_contender *contenders, int64_t n, const sb_prob
             if (c->done)
                 continue;
             SB_TRY(take_sample(c, &s, err));
-            SB_TRY(judge(c, options, err));
+            SB_TRY(sb_contender_judge(c, options, err));
             n_left += !c->done;
         }
     }

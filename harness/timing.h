@@ -2,6 +2,7 @@
 #define SB_TIMING_H
 
 #include "harness/config.h"
+#include "harness/on_device.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,9 +25,11 @@ void sb_median_interval(const double *sorted, int64_t n, double *lo, double *hi)
 bool sb_pin_threads(int n_threads);
 
 typedef enum sb_stop {
-    SB_STOP_NOISE,   /**< the median's interval is as narrow as asked */
-    SB_STOP_PLATEAU, /**< twice the samples did not narrow it any more */
-    SB_STOP_TIMEOUT  /**< neither, until time ran out */
+    SB_STOP_NOISE,     /**< the median's interval is as narrow as asked */
+    SB_STOP_PLATEAU,   /**< twice the samples did not narrow it any more */
+    SB_STOP_TIMEOUT,   /**< neither, until time ran out */
+    SB_STOP_THROTTLED, /**< the device was held back until time ran out: no sample at all */
+    SB_STOP_FAILED     /**< see failure */
 } sb_stop;
 const char *sb_stop_name(sb_stop stop);
 
@@ -37,7 +40,11 @@ typedef struct sb_contender {
     int64_t n;       /**< samples so far */
     double *select_ms, *attend_ms, *total_ms; /**< [n], owned: sb_contender_free_samples */
     sb_stop stop;
-    /* Private to sb_time_interleaved. */
+    /* Of the device alone. */
+    double *sm_mhz, *watts, *celsius; /**< [n] its state under each sample, NaN where unknown */
+    int64_t n_throttled;              /**< samples discarded because the device was held back */
+    sb_err failure;                   /**< of this contender alone: the others go on */
+    /* Private to the clocks. */
     int64_t capacity, n_repeats;
     double spent_ms;
     double *noise;
@@ -65,6 +72,22 @@ void sb_contender_free_samples(sb_contender *c);
 sb_status sb_time_interleaved(sb_contender *contenders, int64_t n, const sb_problem *p,
                               const sb_inputs *in, const sb_latency_options *options,
                               const volatile int *stop, sb_err *err);
+
+/**
+ * As sb_time_interleaved, on the device, for plans whose stream is d->stream; d holds both sets of
+ * inputs. A sample is select and then attend between events, after the L2 cache was overwritten and
+ * behind a delay that hides launching; total_ms is from the first event to the last. min_time and
+ * timeout count the wall clock. Samples under which NVML reports SB_CUDA_THROTTLED are discarded
+ * and counted. A contender that fails or whose output changes ends as SB_STOP_FAILED, without
+ * samples.
+ */
+sb_status sb_time_on_device(sb_contender *contenders, int64_t n, const sb_on_device *d,
+                            const sb_latency_options *options, const volatile int *stop,
+                            sb_err *err);
+
+/* For both clocks: room for one more sample, and whether the samples taken are enough. */
+sb_status sb_contender_grow(sb_contender *c, sb_err *err);
+sb_status sb_contender_judge(sb_contender *c, const sb_latency_options *options, sb_err *err);
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "harness/mem.h"
+#include "methods/kernels/cuda/select.h"
 #include "methods/stages.h"
 
 sb_status sb_check_stride(const sb_method *m, const sb_value *values, sb_err *err)
@@ -44,6 +45,27 @@ double sb_block_topk_expected(const sb_block_topk_spec *spec, const sb_problem *
     return kept;
 }
 
+/* The CPU's rooms served to count the FLOPs, which are those of the definition on either side. */
+static sb_status plan_on_device(const sb_block_topk_spec *spec, const sb_problem *p,
+                                const sb_exec *exec, sb_block_topk *s, sb_err *err)
+{
+    static const sb_cuda_bonus bonuses[] = {[SB_BONUS_NONE] = SB_CUDA_BONUS_NONE,
+                                            [SB_BONUS_PAPER] = SB_CUDA_BONUS_PAPER,
+                                            [SB_BONUS_RELEASED] = SB_CUDA_BONUS_RELEASED};
+    const sb_cuda_select_spec on_device = {.block = spec->block,
+                                           .stride = spec->stride,
+                                           .mean_score = spec->mean_score,
+                                           .unscaled_score = spec->unscaled_score,
+                                           .bonus = bonuses[spec->bonus],
+                                           .beta = spec->beta,
+                                           .sinks = spec->sinks,
+                                           .window = spec->window,
+                                           .budget = s->budget.k};
+    sb_bonus_free(&s->bonus);
+    sb_score_free(&s->score);
+    return sb_cuda_select_plan_create(p, &on_device, exec->stream, &s->plan.cuda_select, err);
+}
+
 sb_status sb_block_topk_plan(const sb_block_topk_spec *spec, const sb_problem *p,
                              const sb_exec *exec, sb_plan **plan, sb_err *err)
 {
@@ -52,8 +74,8 @@ sb_status sb_block_topk_plan(const sb_block_topk_spec *spec, const sb_problem *p
     if (!s)
         return sb_no_memory(err, "a plan");
     s->plan.block = spec->block;
-    s->keep_all = p->layer < spec->dense_layers;
-    if (s->keep_all) {
+    s->plan.keep_all = p->layer < spec->dense_layers;
+    if (s->plan.keep_all) {
         s->plan.pattern_capacity = sb_causal_blocks(p, spec->block);
         *plan = &s->plan;
         return SB_OK;
@@ -61,10 +83,11 @@ sb_status sb_block_topk_plan(const sb_block_topk_spec *spec, const sb_problem *p
     SB_TRY(sb_budget_plan(p, spec, &s->budget, err));
     SB_TRY(sb_score_plan(p, spec, exec->n_threads, &s->score, err));
     SB_TRY(sb_bonus_plan(p, spec, exec->n_threads, &s->bonus, err));
-    SB_TRY(sb_topk_plan(p, spec->block, exec->n_threads, &s->topk, err));
     s->plan.pattern_capacity = s->budget.capacity;
     s->plan.select_flops = sb_score_flops(&s->score, p, &s->budget) + sb_bonus_flops(&s->bonus, p) +
                            sb_topk_flops(p, spec->block, &s->budget);
+    SB_TRY(exec->backend == SB_CUDA ? plan_on_device(spec, p, exec, s, err)
+                                    : sb_topk_plan(p, spec->block, exec->n_threads, &s->topk, err));
     *plan = &s->plan;
     return SB_OK;
 out:

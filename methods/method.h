@@ -63,8 +63,12 @@ typedef struct sb_plan {
     int64_t pattern_capacity; /**< blocks that select() can emit at most, over all heads */
     double select_flops;      /**< spent by one select(), set by plan or select; comparisons
                                    count as 1 */
-    const struct sb_attend_kernel *kernel; /**< the shared kernel that attends, or NULL */
+    bool keep_all;            /**< the pattern is every causal block, whatever the inputs */
+    const struct sb_attend_kernel *kernel; /**< the shared CPU kernel that attends, or NULL */
     void *kernel_scratch;
+    struct sb_cuda_select_plan *cuda_select; /**< set by a method that selects on the device */
+    struct sb_plan_cuda *cuda;               /**< what attends on the device; NULL on the CPU */
+    char kernel_name[48];                    /**< what attends, as recorded in results */
 } sb_plan;
 
 /**
@@ -86,7 +90,9 @@ struct sb_method {
     sb_status (*supports)(const sb_problem *p, const sb_value *values, sb_err *err);
     /** Kept causal blocks of one head, predicted without data, for estimates. NULL: all. */
     double (*expected_blocks)(const sb_problem *p, const sb_value *values);
-    /** Allocate the method's plan. Sets block, pattern_capacity and, where known, select_flops. */
+    /** Allocate the method's plan. Sets block, pattern_capacity and, where known, select_flops. On
+     *  CUDA it may set cuda_select, and then `select` is not called; else `select` runs on the CPU.
+     */
     sb_status (*plan)(const sb_problem *p, const sb_exec *exec, const sb_value *values,
                       sb_plan **plan, sb_err *err);
     /** Inputs -> pattern. NULL means dense: every causal block, no pattern. */
@@ -94,6 +100,7 @@ struct sb_method {
     /** Inputs and pattern -> outputs. NULL: the shared block kernel. */
     sb_status (*attend)(sb_plan *plan, const sb_inputs *in, const sb_pattern *pat,
                         const sb_outputs *out, sb_err *err);
+    bool attends_on_device; /**< `attend` takes device pointers: CUDA alone; else the CPU alone */
     void (*destroy)(sb_plan *plan);
 };
 
@@ -147,14 +154,25 @@ int sb_value_format(const sb_param *param, const sb_value *value, char *buf, siz
 
 /* ---- running one ------------------------------------------------------------------------ */
 
-/** Check the shape, plan the method and the shared kernel for it. values must be resolved. */
+/**
+ * Check the shape, plan the method and the shared kernel for it. values must be resolved.
+ *
+ * A plan for CUDA takes device pointers, enqueues its work on exec->stream, and keeps its pattern
+ * on the device. SB_UNSUPPORTED: the method or its kernel does not take the shape there.
+ */
 sb_status sb_plan_create(const sb_method *m, const sb_problem *p, const sb_exec *exec,
                          const sb_value *values, sb_plan **plan, sb_err *err);
 
-/** Select into a pattern of at least plan->pattern_capacity; nothing to do for dense. */
+/** Select into a pattern of at least plan->pattern_capacity; nothing to do for dense. On CUDA into
+ *  the plan's own pattern on the device, and pat is not used. */
 sb_status sb_plan_select(sb_plan *plan, const sb_inputs *in, sb_pattern *pat, sb_err *err);
 
-/** Attend; pat may be NULL for a method without a pattern. */
+/** Copy the pattern that was selected last from the device to `pat`, of at least
+ *  plan->pattern_capacity; waits for the stream. On the CPU there is nothing to do. */
+sb_status sb_plan_read_pattern(sb_plan *plan, sb_pattern *pat, sb_err *err);
+
+/** Attend; pat may be NULL for a method without a pattern. On CUDA over the pattern that was
+ *  selected last, and pat is not used. */
 sb_status sb_plan_attend(sb_plan *plan, const sb_inputs *in, const sb_pattern *pat,
                          const sb_outputs *out, sb_err *err);
 

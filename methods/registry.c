@@ -1,8 +1,10 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "harness/mem.h"
 #include "methods/kernels/cpu/attend.h"
 #include "methods/method.h"
+#include "methods/plan_cuda.h"
 
 static const sb_method *const table[] = {
 #define SB_METHOD(name) &sb_method_##name,
@@ -48,6 +50,20 @@ static sb_status adopt_problem(sb_plan *plan, const sb_problem *p, sb_err *err)
     return st != SB_OK ? st : st_kv != SB_OK ? st_kv : st_prompt;
 }
 
+static sb_status plan_kernel(sb_plan *plan, sb_err *err)
+{
+    const sb_problem *p = &plan->problem;
+    bool dense = !plan->method->select;
+    plan->kernel = sb_cpu_kernel_for(p, dense ? SB_DENSE_TILE : plan->block);
+    size_t bytes = plan->kernel->scratch_bytes(p, dense ? plan->kernel->dense_tile : plan->block,
+                                               plan->exec.n_threads);
+    plan->kernel_scratch = sb_alloc((int64_t)bytes, 1);
+    if (!plan->kernel_scratch)
+        return sb_fail(err, SB_NO_MEMORY, "out of memory for %zu bytes of scratch", bytes);
+    (void)snprintf(plan->kernel_name, sizeof plan->kernel_name, "%s", plan->kernel->name);
+    return SB_OK;
+}
+
 sb_status sb_plan_create(const sb_method *m, const sb_problem *p, const sb_exec *exec,
                          const sb_value *values, sb_plan **out, sb_err *err)
 {
@@ -56,23 +72,18 @@ sb_status sb_plan_create(const sb_method *m, const sb_problem *p, const sb_exec 
     *out = NULL;
 
     SB_TRY(sb_problem_check(p, err));
-    SB_CHECK(exec->backend == SB_CPU, err, SB_UNAVAILABLE, "this build has no CUDA backend");
     SB_CHECK(exec->n_threads >= 1, err, SB_USAGE, "%d threads; expected at least 1",
              exec->n_threads);
+    SB_CHECK(!m->attend || m->attends_on_device == (exec->backend == SB_CUDA), err, SB_UNSUPPORTED,
+             "%s attends on %s alone", m->name, m->attends_on_device ? "CUDA" : "the CPU");
     if (m->supports)
         SB_TRY(m->supports(p, values, err));
     SB_TRY(m->plan(p, exec, values, &plan, err));
     plan->method = m;
     plan->exec = *exec;
     SB_TRY(adopt_problem(plan, p, err));
-    if (!m->attend) {
-        plan->kernel = sb_cpu_kernel_for(p, m->select ? plan->block : SB_DENSE_TILE);
-        int64_t block = m->select ? plan->block : plan->kernel->dense_tile;
-        size_t bytes = plan->kernel->scratch_bytes(p, block, exec->n_threads);
-        plan->kernel_scratch = sb_alloc((int64_t)bytes, 1);
-        SB_CHECK(plan->kernel_scratch, err, SB_NO_MEMORY, "out of memory for %zu bytes of scratch",
-                 bytes);
-    }
+    if (!m->attend)
+        SB_TRY(exec->backend == SB_CUDA ? sb_plan_cuda_open(plan, err) : plan_kernel(plan, err));
     *out = plan;
     return SB_OK;
 out:
@@ -85,7 +96,14 @@ out:
 
 sb_status sb_plan_select(sb_plan *plan, const sb_inputs *in, sb_pattern *pat, sb_err *err)
 {
+    if (plan->cuda)
+        return sb_plan_cuda_select(plan, in, err);
     return plan->method->select ? plan->method->select(plan, in, pat, err) : SB_OK;
+}
+
+sb_status sb_plan_read_pattern(sb_plan *plan, sb_pattern *pat, sb_err *err)
+{
+    return plan->cuda && plan->method->select ? sb_plan_cuda_read(plan, pat, err) : SB_OK;
 }
 
 sb_status sb_plan_attend(sb_plan *plan, const sb_inputs *in, const sb_pattern *pat,
@@ -93,6 +111,8 @@ sb_status sb_plan_attend(sb_plan *plan, const sb_inputs *in, const sb_pattern *p
 {
     if (plan->method->attend)
         return plan->method->attend(plan, in, pat, out, err);
+    if (plan->cuda)
+        return sb_plan_cuda_attend(plan, in, out, err);
     bool dense = !plan->method->select;
     plan->kernel->attend(&plan->problem, in, dense ? NULL : pat,
                          dense ? plan->kernel->dense_tile : plan->block, out, plan->kernel_scratch,
@@ -104,6 +124,7 @@ void sb_plan_destroy(sb_plan *plan)
 {
     if (!plan)
         return;
+    sb_plan_cuda_close(plan);
     sb_free(plan->kernel_scratch);
     sb_free((void *)(uintptr_t)plan->problem.prompt_lens);
     sb_free((void *)(uintptr_t)plan->problem.kv_lens);

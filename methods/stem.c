@@ -213,7 +213,7 @@ static sb_status stem_select(sb_plan *plan, const sb_inputs *in, sb_pattern *pat
     (void)err;
     const sb_problem *p = &plan->problem;
     sb_block_topk *s = (sb_block_topk *)plan;
-    if (s->keep_all) {
+    if (plan->keep_all) {
         sb_pattern_fill_causal(p, pat);
         return SB_OK;
     }

@@ -72,7 +72,7 @@ static sb_status uniform_select(sb_plan *plan, const sb_inputs *in, sb_pattern *
 {
     (void)err;
     sb_block_topk *s = (sb_block_topk *)plan;
-    if (s->keep_all) {
+    if (plan->keep_all) {
         sb_pattern_fill_causal(&plan->problem, pat);
         return SB_OK;
     }

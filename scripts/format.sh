@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 mode=-i
 [ "${1:-}" = --check ] && mode="--dry-run --Werror"
 # shellcheck disable=SC2086
-git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format $mode
+git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh' | xargs clang-format $mode

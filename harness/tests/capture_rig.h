@@ -47,7 +47,7 @@ static inline sb_status plain_layer(void *user, int64_t i, sb_layer_data *out, s
     return SB_OK;
 }
 
-static const sb_capture_meta meta = {"a model", "a text, CC0", "theta 10000", N, 0.25};
+static const sb_capture_meta meta = {"a model", "a text, CC0", "theta 10000", N, 0.25, 4};
 
 static inline void write_plain(sb_dtype dtype)
 {

@@ -28,6 +28,11 @@ stats data using (p = int(column("panel")), n_panels = p > n_panels ? p : n_pane
 stats data using "density" nooutput name "x"
 stats data using "gflops" nooutput name "y"
 top = top > y_max ? top : y_max
+# GFLOP/s of a CPU, TFLOP/s of a GPU
+unit = top > 2e4 ? 1e3 : 1
+top = top / unit
+y_min = y_min / unit
+rate(y) = y / unit
 at(p, s, k, y) = column("panel") == p && column("slot") == s && column("style") == k ? column(y) : NaN
 
 left = 76.0
@@ -50,23 +55,23 @@ do for [p = 1:n_panels] {
     set bmargin at screen below(290)
     set title title[p] offset 0, -0.5
     set xlabel ""
-    set ylabel (p == 1 ? "GFLOP/s of attend" : "") offset 0.3, 0
+    set ylabel (p == 1 ? (unit > 1 ? "TFLOP/s of attend" : "GFLOP/s of attend") : "") offset 0.3, 0
     axis = "y"; low = y_min / 1.3; high = top * 1.5; eval log_axis
     if (roof[p] == roof[p]) {
-        set label 1 sprintf("peak %.0f", roof[p]) at graph 0.02, first roof[p] * 1.02 offset 0, 0.6 \
+        set label 1 sprintf("peak %.0f", rate(roof[p])) at graph 0.02, first rate(roof[p]) * 1.02 offset 0, 0.6 \
             left font small textcolor rgb ink
     }
     if (p == 1) { set key at screen 1 - (right - 8) / width, screen 1 - 30.0 / height top left Left reverse font small }
-    plot roof[p] with lines linecolor rgb "#000000" linewidth 1.5 dashtype (8, 5) notitle, \
+    plot rate(roof[p]) with lines linecolor rgb "#000000" linewidth 1.5 dashtype (8, 5) notitle, \
          for [k = 1:n_styles] for [i = 1:n_shown] \
-             data using "density":(at(p, slot[i], k, "gflops")) with lines \
+             data using "density":(rate(at(p, slot[i], k, "gflops"))) with lines \
              linecolor rgb colour[slot[i]] linewidth 1.6 dashtype k notitle, \
          for [k = 1:n_styles] for [i = 1:n_shown] \
-             data using "density":(column("density") < 1 ? at(p, slot[i], k, "gflops") : NaN) with points \
+             data using "density":(column("density") < 1 ? rate(at(p, slot[i], k, "gflops")) : NaN) with points \
              linecolor rgb colour[slot[i]] linewidth 1.6 pointtype marker[k] pointsize 0.9 notitle, \
-         for [i = 1:n_shown] data using "density":(at(p, slot[i], 0, "gflops")) with points \
+         for [i = 1:n_shown] data using "density":(rate(at(p, slot[i], 0, "gflops"))) with points \
              linecolor rgb colour[slot[i]] linewidth 2 pointtype 2 pointsize 1.1 notitle, \
-         for [i = 1:n_shown] data using "density":(at(p, slot[i], 5, "gflops")) with points \
+         for [i = 1:n_shown] data using "density":(rate(at(p, slot[i], 5, "gflops"))) with points \
              linecolor rgb colour[slot[i]] linewidth 2 pointtype 10 pointsize 1.2 notitle, \
          for [i = 1:n_shown] NaN with lines linecolor rgb colour[slot[i]] linewidth 4 title label[slot[i]], \
          for [k = 1:n_styles] NaN with linespoints linecolor rgb ink linewidth 1.6 dashtype k \
