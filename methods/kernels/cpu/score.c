@@ -62,12 +62,14 @@ void sb_score_rows(const float *a, int64_t n_rows, const float *b, int64_t n, in
         SB_UNROLL
         for (int i = 0; i < SB_LANES; i++)
             sum[i] = (lanes){0};
-        for (int64_t i = 0; i < length; i += SB_LANES)
+        for (int64_t i = 0; i < length; i += SB_LANES) {
             SB_UNROLL
-        for (int r = 0; r < SB_SCORE_ROWS; r++)
-            SB_UNROLL
-        for (int c = 0; c < COLUMNS; c++)
-            sum[r * COLUMNS + c] += LOAD(row[r] + i) * LOAD(column[c] + i);
+            for (int r = 0; r < SB_SCORE_ROWS; r++) {
+                SB_UNROLL
+                for (int c = 0; c < COLUMNS; c++)
+                    sum[r * COLUMNS + c] += LOAD(row[r] + i) * LOAD(column[c] + i);
+            }
+        }
         lanes all;
         tree_sums(sum, &all);
         for (int r = 0; r < n_rows; r++)
@@ -76,56 +78,87 @@ void sb_score_rows(const float *a, int64_t n_rows, const float *b, int64_t n, in
     }
 }
 
-/* sum [dim] += x [dim], widened on the way in: this pass reads all of Q and K. */
-SB_ALWAYS_INLINE void add_token(float *sum, const float *x, const uint16_t *bf16, int64_t dim)
+/* Ask for memory that the same thread is likely to want soon; it may lie past the end. */
+SB_ALWAYS_INLINE void fetch(const void *x, size_t from, size_t n_bytes)
+{
+    for (size_t at = from; at < from + n_bytes; at += 64)
+        __builtin_prefetch((const void *)((uintptr_t)x + at), 0, 2);
+}
+
+enum { SUM_VECTORS = 4, BYTES_AHEAD = 2048 };
+
+/* sum [n_vec SB_LANES] = the sum of n rows of x, `step` elements apart. Sums stay in registers:
+ * added in memory they took twice as long. */
+SB_ALWAYS_INLINE void sum_columns(const uint16_t *bf16, const float *f32, int64_t n, int64_t step,
+                                  int n_vec, float *sum)
+{
+    lanes all[SUM_VECTORS];
+    SB_UNROLL
+    for (int v = 0; v < n_vec; v++)
+        all[v] = (lanes){0};
+    for (int64_t t = 0; t < n; t++) {
+        SB_UNROLL
+        for (int v = 0; v < n_vec; v++)
+            all[v] += bf16 ? LOAD_BF16(bf16 + t * step + v * SB_LANES)
+                           : LOAD(f32 + t * step + v * SB_LANES);
+    }
+    SB_UNROLL
+    for (int v = 0; v < n_vec; v++)
+        *(loose_lanes *)(void *)(sum + v * SB_LANES) = all[v];
+}
+
+/* One group whose dim is a whole number of lanes: n tokens, `step` elements apart. */
+SB_ALWAYS_INLINE void sum_group(const uint16_t *bf16, const float *f32, int64_t n, int64_t step,
+                                int64_t dim, float *sum)
 {
     int64_t c = 0;
-    for (; c + SB_LANES <= dim; c += SB_LANES)
-        *(loose_lanes *)(void *)(sum + c) =
-            LOAD(sum + c) + (bf16 ? LOAD_BF16(bf16 + c) : LOAD(x + c));
-    for (; c < dim; c++) {
-        float wide;
-        if (bf16)
-            sb_to_f32(SB_BF16, bf16 + c, &wide, 1);
-        else
-            wide = x[c];
-        sum[c] += wide;
-    }
+    for (; c + SUM_VECTORS * SB_LANES <= dim; c += SUM_VECTORS * SB_LANES)
+        sum_columns(bf16 ? bf16 + c : NULL, bf16 ? NULL : f32 + c, n, step, SUM_VECTORS, sum + c);
+    for (; c < dim; c += SB_LANES)
+        sum_columns(bf16 ? bf16 + c : NULL, bf16 ? NULL : f32 + c, n, step, 1, sum + c);
 }
 
 SB_CLONES
 void sb_group_sums(sb_dtype dtype, const void *x, int64_t n, int64_t dim, int64_t first,
                    int64_t n_groups, bool reversed, float *line, float *sum)
 {
-    int64_t stride = sb_pad_lanes(dim), g = first % n_groups;
+    int64_t stride = sb_pad_lanes(dim), step = n_groups * dim;
+    size_t token_bytes = (size_t)dim * sb_dtype_bytes(dtype);
     memset(sum, 0, (size_t)(n_groups * stride) * sizeof *sum);
-    for (int64_t t = 0; t < n; t++, g = g + 1 < n_groups ? g + 1 : 0) {
+    for (int64_t t0 = 0; t0 < n_groups && t0 < n; t0++) {
+        int64_t g = (first + t0) % n_groups, members = sb_ceil_div(n - t0, n_groups);
+        fetch(x, (size_t)(n + t0 * members) * token_bytes, (size_t)members * token_bytes);
         float *to = sum + (reversed ? n_groups - 1 - g : g) * stride;
-        if (dtype == SB_BF16) {
-            add_token(to, NULL, (const uint16_t *)x + t * dim, dim);
-        } else if (dtype == SB_F32) {
-            add_token(to, (const float *)x + t * dim, NULL, dim);
+        if (dtype == SB_BF16 && stride == dim) {
+            sum_group((const uint16_t *)x + t0 * dim, NULL, members, step, dim, to);
+        } else if (dtype == SB_F32 && stride == dim) {
+            sum_group(NULL, (const float *)x + t0 * dim, members, step, dim, to);
         } else {
-            sb_to_f32(dtype, (const uint16_t *)x + t * dim, line, dim);
-            add_token(to, line, NULL, dim);
+            for (int64_t t = t0; t < n; t += n_groups) {
+                sb_to_f32(dtype, (const char *)x + (size_t)t * token_bytes, line, dim);
+                for (int64_t c = 0; c < dim; c++)
+                    to[c] += line[c];
+            }
         }
     }
 }
 
 /* The squares of one token's numbers, summed by lane. */
-SB_ALWAYS_INLINE void add_squares(sb_dtype dtype, const void *x, int64_t dim, float *line,
+SB_ALWAYS_INLINE void sum_squares(sb_dtype dtype, const void *x, int64_t dim, float *line,
                                   lanes *sum)
 {
+    lanes all = {0};
     if (dtype == SB_BF16 && dim % SB_LANES == 0) {
         for (int64_t c = 0; c < dim; c += SB_LANES) {
             lanes wide = LOAD_BF16((const uint16_t *)x + c);
-            *sum += wide * wide;
+            all += wide * wide;
         }
-        return;
+    } else {
+        sb_to_f32(dtype, x, line, dim);
+        for (int64_t c = 0; c < dim; c += SB_LANES)
+            all += LOAD(line + c) * LOAD(line + c);
     }
-    sb_to_f32(dtype, x, line, dim);
-    for (int64_t c = 0; c < dim; c += SB_LANES)
-        *sum += LOAD(line + c) * LOAD(line + c);
+    *sum = all;
 }
 
 SB_CLONES
@@ -137,8 +170,8 @@ void sb_row_norms(sb_dtype dtype, const void *x, int64_t n, int64_t dim, float *
         lanes sum[SB_LANES];
         for (int i = 0; i < SB_LANES; i++) {
             int64_t at = t + i < n ? t + i : n - 1;
-            sum[i] = (lanes){0};
-            add_squares(dtype, (const char *)x + (size_t)at * token_bytes, dim, line, &sum[i]);
+            fetch(x, (size_t)at * token_bytes + BYTES_AHEAD, token_bytes);
+            sum_squares(dtype, (const char *)x + (size_t)at * token_bytes, dim, line, &sum[i]);
         }
         lanes square;
         tree_sums(sum, &square);
