@@ -9,12 +9,10 @@
 #include <string.h>
 
 #include "harness/dataset.h"
-#include "harness/fs.h"
 #include "harness/h5util.h"
-#include "harness/mem.h"
-#include "harness/tests/check.h"
+#include "harness/tests/folder_rig.h"
 
-static char folder[256], path[300], other[300];
+static char path[300], other[300];
 
 enum { H = 4, HKV = 2, N = 37, D = 6, DV = 5, MOST = H * N * D };
 
@@ -158,24 +156,11 @@ static inline void put_shape(hid_t file, const char *name, hsize_t heads, hsize_
 
 static inline bool rig_open(void)
 {
-    const char *place = getenv("TMPDIR");
-    (void)snprintf(folder, sizeof folder, "%s/stembench-XXXXXX", place ? place : "/tmp");
-    if (!mkdtemp(folder))
+    if (!folder_open())
         return false;
     (void)snprintf(path, sizeof path, "%s/capture.h5", folder);
     (void)snprintf(other, sizeof other, "%s/other.h5", folder);
-    sb_h5_quiet();
     return true;
-}
-
-static inline int rig_close(void)
-{
-    TEST("nothing is left");
-    EXPECT(sb_mem_live() == 0);
-    EXPECT(H5Fget_obj_count((hid_t)H5F_OBJ_ALL, H5F_OBJ_ALL) == 0);
-    EXPECT(sb_fs_remove(folder, NULL) == SB_OK);
-    (void)H5close();
-    return sb_tests_done();
 }
 
 #endif

@@ -10,13 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness/fs.h"
 #include "harness/h5util.h"
-#include "harness/mem.h"
 #include "harness/results_store.h"
-#include "harness/tests/check.h"
+#include "harness/tests/folder_rig.h"
 
-static char folder[256], run[300];
+static char run[300];
 static const char config[] = "name: test\n";
 
 static inline const char *at(const char *name)
@@ -160,23 +158,10 @@ static inline sb_status try_open(const char *path, const char *text, bool fresh,
 
 static inline bool rig_open(void)
 {
-    const char *place = getenv("TMPDIR");
-    (void)snprintf(folder, sizeof folder, "%s/stembench-XXXXXX", place ? place : "/tmp");
-    if (!mkdtemp(folder))
+    if (!folder_open())
         return false;
     (void)snprintf(run, sizeof run, "%s/run", folder);
-    sb_h5_quiet();
     return true;
-}
-
-static inline int rig_close(void)
-{
-    TEST("nothing is left");
-    EXPECT(sb_mem_live() == 0);
-    EXPECT(H5Fget_obj_count((hid_t)H5F_OBJ_ALL, H5F_OBJ_ALL) == 0);
-    EXPECT(sb_fs_remove(folder, NULL) == SB_OK);
-    (void)H5close();
-    return sb_tests_done();
 }
 
 #endif

@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "methods/kernels/cpu/tiles.h"
+
 /* N_STRIPS rows may be on their way at once: N_ITEMS items, each of another row. */
 enum { N_STRIPS = N_ITEMS, BATCH_KEYS = 512, ROWS_PER_THREAD = 16 };
 
@@ -290,22 +292,6 @@ static sb_amx_pipeline pipeline_of(const sb_amx_shape *x, char *at)
     return w;
 }
 
-static void configure_tiles(void)
-{
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t n_rows[16];
-    } config = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = 64;
-        config.n_rows[i] = TILE;
-    }
-    /* The compiler takes the instruction to read 8 bytes only. */
-    __asm__ volatile("" ::"r"(&config) : "memory");
-    _tile_loadconfig(&config);
-}
-
 static void attend(const sb_problem *p, const sb_inputs *in, const sb_pattern *pat, int64_t block,
                    const sb_outputs *out, void *scratch, int n_threads)
 {
@@ -319,7 +305,7 @@ static void attend(const sb_problem *p, const sb_inputs *in, const sb_pattern *p
 #pragma omp parallel num_threads(n_threads)
     {
         sb_amx_pipeline w = pipeline_of(&x, threads + omp_get_thread_num() * thread_bytes(&x));
-        configure_tiles();
+        sb_configure_tiles();
         for (int64_t kv = 0; kv < n_kv; kv += x.wave) {
             int64_t end = kv + x.wave < n_kv ? kv + x.wave : n_kv;
             /* Other threads may still be at the wave before, but at none before that. */

@@ -8,7 +8,7 @@
 #include "methods/kernels/cpu/attend.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "methods/kernels/cpu/tiles.h"
 #endif
 
 /* A loop takes some 20 us: short beside a round, long beside reading the clock. */
@@ -56,18 +56,9 @@ VECTOR_LOOP(vector_16, __attribute__((target("avx512f"))), 16)
 /* A matrix of two tiles by one of two: two loads feed two products. */
 __attribute__((target("amx-tile,amx-bf16"))) static double tile_products(const uint16_t *tiles)
 {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t n_rows[16];
-    } config = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = 64;
-        config.n_rows[i] = 16;
-    }
-    /* gcc takes the tile instructions to read a pointer's worth of memory at most. */
-    __asm__ volatile("" : : "r"(&config), "r"(tiles) : "memory");
-    _tile_loadconfig(&config);
+    sb_configure_tiles();
+    /* The tile loads read what fill() wrote, unseen by the compiler. */
+    __asm__ volatile("" : : "r"(tiles) : "memory");
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
