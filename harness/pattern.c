@@ -9,7 +9,7 @@ sb_status sb_pattern_alloc(const sb_problem *p, int64_t block, int64_t capacity,
                            sb_err *err)
 {
     int64_t n_rows = sb_max_rows(p, block);
-    *pat = (sb_pattern){p->n_batch, p->n_heads, n_rows, block, capacity, NULL, NULL};
+    *pat = (sb_pattern){p->n_batch, p->n_heads, n_rows, block, capacity, NULL, NULL, NULL};
     pat->row_ptr = sb_alloc(p->n_batch * p->n_heads * n_rows + 1, sizeof *pat->row_ptr);
     pat->col = sb_alloc_uninit(capacity, sizeof *pat->col);
     if (pat->row_ptr && pat->col)
@@ -18,8 +18,18 @@ sb_status sb_pattern_alloc(const sb_problem *p, int64_t block, int64_t capacity,
     return sb_no_memory(err, "a block pattern");
 }
 
+sb_status sb_pattern_add_tokens(sb_pattern *pat, sb_err *err)
+{
+    pat->tokens = sb_alloc_uninit(pat->capacity, sizeof *pat->tokens);
+    if (!pat->tokens)
+        return sb_no_memory(err, "a token pattern");
+    memset(pat->tokens, 0xff, (size_t)pat->capacity * sizeof *pat->tokens);
+    return SB_OK;
+}
+
 void sb_pattern_free(sb_pattern *pat)
 {
+    sb_free(pat->tokens);
     sb_free(pat->row_ptr);
     sb_free(pat->col);
     *pat = (sb_pattern){0};

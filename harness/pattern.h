@@ -20,7 +20,13 @@ typedef struct sb_pattern {
     int64_t capacity; /**< elements that col can hold */
     int64_t *row_ptr; /**< [B H n_rows + 1] */
     int32_t *col;     /**< [row_ptr[B H n_rows]] */
+    /** Of a pattern of tokens, for each entry of col the tokens kept of that key block (bit i: its
+     *  token i), at least one; block is SB_TOKEN_BLOCK. NULL: whole blocks. Queries of the row see
+     *  those at or before themselves, and the diagonal keeps each query's own token. */
+    uint64_t *tokens;
 } sb_pattern;
+
+enum { SB_TOKEN_BLOCK = 64 };
 
 /** What a pattern amounts to. All counts sum over sequences and query heads. */
 typedef struct sb_pattern_stats {
@@ -36,6 +42,9 @@ typedef struct sb_pattern_stats {
 /** Allocate a pattern for `capacity` blocks over all heads; empty rows. */
 sb_status sb_pattern_alloc(const sb_problem *p, int64_t block, int64_t capacity, sb_pattern *pat,
                            sb_err *err);
+
+/** Make it a pattern of tokens, all kept; block must be SB_TOKEN_BLOCK. */
+sb_status sb_pattern_add_tokens(sb_pattern *pat, sb_err *err);
 
 /** Free a pattern's arrays and zero it. */
 void sb_pattern_free(sb_pattern *pat);

@@ -26,7 +26,8 @@ typedef struct sb_param {
     double min, max;     /**< of a number, or of each list element */
     bool min_open;       /**< min itself is excluded */
     bool optional;       /**< "none" (unset) is allowed */
-    bool solve;          /**< the budget that `match` solves for; larger keeps more blocks */
+    int solve;           /**< the one that `match` solves for: +1 where a larger value keeps more,
+                              -1 where it keeps less, never the other way round; else 0 */
     const char *choices; /**< SB_CHOICE: "a|b|c" */
     /** Default as text, "auto" where the method derives it from the shape, "none" where unset.
      *  One entry for all variants, or one for each choice of the parameter `variant`, in order. */
@@ -64,6 +65,10 @@ typedef struct sb_plan {
     double select_flops;      /**< spent by one select(), set by plan or select; comparisons
                                    count as 1 */
     bool keep_all;            /**< the pattern is every causal block, whatever the inputs */
+    bool tokens;              /**< the pattern is one of tokens: sb_pattern_add_tokens */
+    /** Token pairs that the selection as published attends, where that is not what runs (a form in
+     *  whole blocks): set by select, over all heads. Else 0. */
+    double published_pairs;
     const struct sb_attend_kernel *kernel; /**< the shared CPU kernel that attends, or NULL */
     void *kernel_scratch;
     struct sb_cuda_select_plan *cuda_select; /**< set by a method that selects on the device */

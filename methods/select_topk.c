@@ -33,85 +33,69 @@ void sb_topk_free(sb_topk *topk)
     *topk = (sb_topk){0};
 }
 
-static void add_bonus(const sb_bonus *bonus, const sb_problem *p, int64_t b, int64_t h, int64_t n,
-                      float *score)
-{
-    int64_t kv_head = b * p->n_kv_heads + h / (p->n_heads / p->n_kv_heads);
-    const float *bonus_j = bonus->block_bonus + kv_head * bonus->n_blocks;
-    for (int64_t j = 0; j < n; j++)
-        score[j] += bonus_j[j];
-}
+/* What one call of sb_select_best works with. */
+typedef struct selection {
+    const sb_topk *topk;
+    const sb_budget *budget;
+    sb_score_rows_of *scores;
+    const void *self;
+} selection;
 
-/* Rows were written where each had room; close the gaps. row_ptr[i + 1] holds the count of list i.
- */
-static void close_gaps(const sb_budget *budget, sb_pattern *pat)
+static void fill(void *self, const sb_problem *p, const sb_inputs *in, const sb_rows *rows,
+                 sb_row_list *lists)
 {
-    int64_t n = 0, room_start = 0;
-    for (int64_t b = 0; b < pat->n_batch; b++) {
-        const int64_t *slot = budget->slot + b * (budget->n_rows + 1);
-        for (int64_t h = 0; h < pat->n_heads; h++, room_start += slot[budget->n_rows])
-            for (int64_t r = 0; r < pat->n_rows; r++) {
-                int64_t i = sb_pattern_row(pat, b, h, r), kept = pat->row_ptr[i + 1];
-                memmove(pat->col + n, pat->col + room_start + slot[r],
-                        (size_t)kept * sizeof *pat->col);
-                n += kept;
-                pat->row_ptr[i + 1] = n;
-            }
-    }
-}
-
-/* Rows r .. r + n_rows - 1 of one head. */
-typedef struct step {
-    int64_t b, h, r, n_rows;
-} step;
-
-static void select_rows(const sb_topk *topk, const sb_score *score, const sb_bonus *bonus,
-                        const sb_budget *budget, const sb_problem *p, const sb_inputs *in,
-                        const step *s, int64_t room_start, sb_pattern *pat)
-{
-    const int64_t *slot = budget->slot + s->b * (pat->n_rows + 1);
-    const int32_t *k = budget->k + s->b * pat->n_rows;
-    int64_t first = sb_first_block(p, s->b, pat->block), rows = sb_n_rows(p, s->b, pat->block);
-    int64_t n_rows = rows - s->r < s->n_rows ? rows - s->r : s->n_rows;
-    int worker = omp_get_thread_num();
-    float *scores = topk->score + worker * SB_SCORE_ROWS * topk->n_blocks;
+    const selection *s = self;
+    const sb_topk *topk = s->topk;
+    const int32_t *k = s->budget->k + rows->b * s->budget->n_rows + rows->r;
+    float *scores = topk->score + rows->worker * SB_SCORE_ROWS * topk->n_blocks;
     bool scored = false;
-    for (int64_t r = s->r; r < s->r + n_rows; r++)
-        scored |= k[r] < first + r + 1;
+    for (int64_t i = 0; i < rows->n; i++)
+        scored |= k[i] < rows->first + i + 1;
     if (scored)
-        sb_score_queries(score, p, in, s->b, s->h, s->r, n_rows, worker, scores);
-    for (int64_t r = s->r; r < s->r + s->n_rows; r++) {
-        float *row_score = scores + (r - s->r) * topk->n_blocks;
-        int64_t n = first + r + 1, kept = 0;
-        if (scored && r < rows && bonus && bonus->kind != SB_BONUS_NONE)
-            add_bonus(bonus, p, s->b, s->h, n, row_score);
-        if (r < rows)
-            kept =
-                sb_topk_row(row_score, n, k[r], budget->sinks, budget->window,
-                            topk->key + worker * topk->n_blocks, pat->col + room_start + slot[r]);
-        pat->row_ptr[sb_pattern_row(pat, s->b, s->h, r) + 1] = kept;
-    }
+        s->scores(s->self, p, in, rows, scores);
+    for (int64_t i = 0; i < rows->n; i++)
+        lists[i].n =
+            sb_topk_row(scores + i * topk->n_blocks, rows->first + i + 1, k[i], s->budget->sinks,
+                        s->budget->window, topk->key + rows->worker * topk->n_blocks, lists[i].col);
+}
+
+void sb_select_best(sb_topk *topk, sb_score_rows_of *scores, const void *self,
+                    const sb_budget *budget, const sb_problem *p, const sb_inputs *in,
+                    sb_pattern *pat)
+{
+    selection s = {topk, budget, scores, self};
+    sb_row_job job = {topk->n_threads, SB_SCORE_ROWS, budget->slot, fill, &s};
+    sb_select_rows(&job, p, in, pat);
+}
+
+/* ---- block scores with a value bonus --------------------------------------------------------- */
+
+typedef struct scored_blocks {
+    const sb_score *score;
+    const sb_bonus *bonus;
+} scored_blocks;
+
+static void score_with_bonus(const void *self, const sb_problem *p, const sb_inputs *in,
+                             const sb_rows *rows, float *out)
+{
+    const scored_blocks *s = self;
+    const sb_bonus *bonus = s->bonus;
+    sb_score_queries(s->score, p, in, rows->b, rows->h, rows->r, rows->n, rows->worker, out);
+    if (!bonus || bonus->kind == SB_BONUS_NONE)
+        return;
+    int64_t kv_head = rows->b * p->n_kv_heads + rows->h / (p->n_heads / p->n_kv_heads);
+    const float *bonus_j = bonus->block_bonus + kv_head * bonus->n_blocks;
+    for (int64_t i = 0; i < rows->n; i++, out += s->score->n_blocks)
+        for (int64_t j = 0; j <= rows->first + i; j++)
+            out[j] += bonus_j[j];
 }
 
 void sb_select_topk(sb_topk *topk, const sb_score *score, const sb_bonus *bonus,
                     const sb_budget *budget, const sb_problem *p, const sb_inputs *in,
                     sb_pattern *pat)
 {
-    int64_t n_rows = pat->n_rows;
-    pat->row_ptr[0] = 0;
-    for (int64_t b = 0, room_start = 0; b < p->n_batch; b++) {
-        const int64_t *slot = budget->slot + b * (n_rows + 1);
-        int64_t n_steps = sb_ceil_div(n_rows, SB_SCORE_ROWS) * p->n_heads;
-        /* Late rows have the most blocks to score: hand them out first. */
-#pragma omp parallel for num_threads(topk->n_threads) schedule(dynamic, 1)
-        for (int64_t i = n_steps - 1; i >= 0; i--) {
-            int64_t h = i % p->n_heads, r = i / p->n_heads * SB_SCORE_ROWS;
-            step s = {b, h, r, n_rows - r < SB_SCORE_ROWS ? n_rows - r : SB_SCORE_ROWS};
-            select_rows(topk, score, bonus, budget, p, in, &s, room_start + h * slot[n_rows], pat);
-        }
-        room_start += slot[n_rows] * p->n_heads;
-    }
-    close_gaps(budget, pat);
+    scored_blocks s = {score, bonus};
+    sb_select_best(topk, score_with_bonus, &s, budget, p, in, pat);
 }
 
 double sb_topk_flops(const sb_problem *p, int64_t block, const sb_budget *budget)

@@ -132,6 +132,42 @@ void sb_bonus_free(sb_bonus *bonus);
 void sb_bonus_values(sb_bonus *bonus, const sb_problem *p, const sb_inputs *in, int n_threads);
 double sb_bonus_flops(const sb_bonus *bonus, const sb_problem *p);
 
+/* ---- rows: fill a pattern row by row ------------------------------------------------------- */
+
+/** Rows r .. r + n - 1 of head h, sequence b, given to thread `worker`; row r is query block
+ *  `first`, and sees key blocks 0 .. first. */
+typedef struct sb_rows {
+    int64_t b, h, r, n, first;
+    int worker;
+} sb_rows;
+
+/** Where the list of one row goes: `col` has room for its slot, `n` is to be set. Of a pattern of
+ *  tokens, `tokens` takes the tokens kept of each block. */
+typedef struct sb_row_list {
+    int32_t *col;
+    uint64_t *tokens; /**< NULL: whole blocks */
+    int64_t n;
+} sb_row_list;
+
+/** Write the lists of some rows, each ascending and with its diagonal block. */
+typedef void sb_fill_rows(void *self, const sb_problem *p, const sb_inputs *in, const sb_rows *rows,
+                          sb_row_list *lists);
+
+enum { SB_MAX_ROWS_AT_ONCE = 16 };
+
+typedef struct sb_row_job {
+    int n_threads;
+    int64_t n_at_once;    /**< rows in one call, at most SB_MAX_ROWS_AT_ONCE */
+    const int64_t *slots; /**< as sb_budget.slot; NULL: a row has room for all its causal blocks */
+    sb_fill_rows *fill;
+    void *self; /**< given to `fill`, which may write only what belongs to its rows or worker */
+} sb_row_job;
+
+/** Fill the pattern, whose capacity is that of all slots; allocates nothing. The pattern does not
+ *  depend on the number of threads. */
+void sb_select_rows(const sb_row_job *job, const sb_problem *p, const sb_inputs *in,
+                    sb_pattern *pat);
+
 /* ---- select: fill the budget --------------------------------------------------------------- */
 
 /** Room for the scores of SB_SCORE_ROWS rows in each thread. */
@@ -146,10 +182,18 @@ sb_status sb_topk_plan(const sb_problem *p, int64_t block, int n_threads, sb_top
                        sb_err *err);
 void sb_topk_free(sb_topk *topk);
 
-/**
- * For each row: the k(I) largest of score + bonus, ties to the lower block, then the sinks and the
- * window. bonus may be NULL. The pattern does not depend on the number of threads.
- */
+/** Scores of at most SB_SCORE_ROWS rows to out [rows->n, sb_topk.n_blocks], each against the key
+ *  blocks it sees; what follows in its line is unspecified. */
+typedef void sb_score_rows_of(const void *self, const sb_problem *p, const sb_inputs *in,
+                              const sb_rows *rows, float *out);
+
+/** For each row: the k(I) blocks of largest score, ties to the lower block, then the sinks and the
+ *  window. */
+void sb_select_best(sb_topk *topk, sb_score_rows_of *scores, const void *self,
+                    const sb_budget *budget, const sb_problem *p, const sb_inputs *in,
+                    sb_pattern *pat);
+
+/** The same by score + bonus; bonus may be NULL. */
 void sb_select_topk(sb_topk *topk, const sb_score *score, const sb_bonus *bonus,
                     const sb_budget *budget, const sb_problem *p, const sb_inputs *in,
                     sb_pattern *pat);
@@ -190,7 +234,7 @@ sb_status sb_check_stride(const sb_method *m, const sb_value *values, sb_err *er
     }
 #define SB_PARAM_TOTAL                                                                             \
     {                                                                                              \
-        .name = "schedule.total", .type = SB_BUDGET, .optional = true, .solve = true,              \
+        .name = "schedule.total", .type = SB_BUDGET, .optional = true, .solve = 1,                 \
         .fallback = {"none"},                                                                      \
         .doc = "rescale the budgets so that a head keeps exactly so many causal blocks (or share)" \
     }

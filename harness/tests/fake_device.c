@@ -149,9 +149,14 @@ static void attend(const op *o)
 {
     struct sb_cuda_attend_plan *plan = o->plan;
     const sb_problem *p = &plan->problem;
-    sb_pattern pat = {p->n_batch,           p->n_heads, o->pat.n_rows,
-                      o->pat.block,         0,          (int64_t *)o->pat.row_ptr,
-                      (int32_t *)o->pat.col};
+    sb_pattern pat = {p->n_batch,
+                      p->n_heads,
+                      o->pat.n_rows,
+                      o->pat.block,
+                      0,
+                      (int64_t *)o->pat.row_ptr,
+                      (int32_t *)o->pat.col,
+                      NULL};
     size_t elem = sb_dtype_bytes(p->dtype), row = (size_t)p->dim_v * elem;
     size_t o_bytes = (size_t)(p->n_heads * p->q_len) * row;
     char *out = o->out.o, last[4096];

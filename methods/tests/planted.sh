@@ -48,7 +48,7 @@ const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block)
 }
 EOF
 for file in dispatch.c harness/status.c harness/mem.c harness/problem.c harness/pattern.c methods/*.c \
-    methods/kernels/cpu/score.c methods/kernels/cpu/select.c methods/kernels/cpu/attend_portable.c \
+    methods/kernels/cpu/score.c methods/kernels/cpu/select.c methods/kernels/cpu/softmax.c methods/kernels/cpu/attend_portable.c \
     methods/kernels/cuda/absent.c methods/kernels/cuda/cudnn_absent.c; do
     compile "$file"
 done

@@ -202,7 +202,7 @@ static void check_row(const golden *g, const sb_attend_kernel *kernel, const sb_
                     .dtype = SB_F32,
                     .scale = 1 / sqrt((double)g->dim)};
     int64_t I = t / g->block, n = row_ptr[I + 1] - row_ptr[I], rows[2] = {0, n};
-    sb_pattern pat = {1, 1, 1, g->block, n, rows, NULL};
+    sb_pattern pat = {1, 1, 1, g->block, n, rows, NULL, NULL};
     pat.col = sb_oracle_calloc(n, sizeof *pat.col);
     memcpy(pat.col, col + row_ptr[I], (size_t)n * sizeof *pat.col);
     float *out = sb_oracle_calloc(g->dim, sizeof *out), lse_out = NAN, worst = 0;
