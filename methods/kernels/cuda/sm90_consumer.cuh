@@ -31,6 +31,12 @@ template <class V> struct consumer {
         int n, bh, t0, q_len, keys, at;
     };
 
+    /* Whether O is still to be multiplied by `shrink`, in this warp. */
+    struct rescaling {
+        bool any;
+        float shrink[2];
+    };
+
     __device__ consumer(const attend_args &args, shared<V> &mem)
         : a(args), m(mem), group(__shfl_sync(~0u, threadIdx.x / 128, 0) - 1),
           warp(threadIdx.x / 32 % 4), lane(threadIdx.x % 32),
@@ -137,26 +143,35 @@ template <class V> struct consumer {
         pack_p(x);
     }
 
-    /* Any other tile, whose scores are there; PENDING products were issued after P V. */
-    template <int PENDING> __device__ void next_tile(scores &x)
+    __device__ void rescale_o(const float (&shrink)[2])
+    {
+#pragma unroll
+        for (int i = 0; i < NO; i++)
+            o[i] *= shrink[i / 2 % 2];
+    }
+
+    /* Any other tile, whose scores are there, up to its P; a product of scores issued after P V may
+     * stay in flight. True when O must be multiplied by `shrink` before the next P V: each warp
+     * decides for itself, so nothing that a whole group must do together may hang on it. */
+    template <int PENDING> __device__ bool next_tile(scores &x, float (&shrink)[2])
     {
         wgmma::hold(x);
         k_done();
-        float shrink[2];
         const bool rescale = soft.next(x, scale, shrink);
         soft.settle();
         wgmma::wait<PENDING>();
         wgmma::hold(o);
         v_done();
-        if (rescale) {
-            /* Accumulators may be touched only while no product is in flight. */
-            wgmma::wait<0>();
-            wgmma::hold(o);
-#pragma unroll
-            for (int i = 0; i < NO; i++)
-                o[i] *= shrink[i / 2 % 2];
-        }
         pack_p(x);
+        return rescale;
+    }
+
+    /* The same when nothing but P V is in flight. */
+    __device__ void settled_tile(scores &x)
+    {
+        float shrink[2];
+        if (next_tile<0>(x, shrink))
+            rescale_o(shrink);
     }
 
     /* O / sum through this item's Q buffer to memory, and LSE. */
@@ -233,33 +248,35 @@ template <class V> struct consumer {
             issue_pv(fresh);
             pass_turn();
             wgmma::wait<1>();
-            next_tile<0>(s);
+            settled_tile(s);
             fresh = false;
         }
     }
 
-    /* Where registers allow, two tiles' scores ahead: a softmax never waits for its scores. */
-    __device__ void step(const item &x, bool &fresh, scores &now, scores &later)
+    /* Where registers allow, two tiles' scores ahead: a softmax never waits for its scores.
+     * Accumulators may be touched only while no product is in flight, so O is rescaled a tile
+     * later than elsewhere. */
+    __device__ void begin_step(const item &x, bool fresh, scores &now, const rescaling &due)
     {
         wait_v(x, fresh);
         wgmma::wait<0>();
         wgmma::hold(now);
+        if (due.any) {
+            wgmma::hold(o);
+            rescale_o(due.shrink);
+        }
         issue_pv(fresh);
-        issue_qk(x, later);
-        next_tile<1>(now);
-        fresh = false;
     }
-    __device__ void last_step(const item &x, bool &fresh, scores &now)
+    __device__ void step(const item &x, bool &fresh, scores &now, scores &later, rescaling &due)
     {
-        wait_v(x, fresh);
-        wgmma::wait<0>();
-        wgmma::hold(now);
-        issue_pv(fresh);
-        next_tile<0>(now);
+        begin_step(x, fresh, now, due);
+        issue_qk(x, later);
+        due.any = next_tile<1>(now, due.shrink);
         fresh = false;
     }
     __device__ void tiles_deep(const item &x, bool &fresh, scores &other)
     {
+        rescaling due = {false, {1, 1}};
         int left = x.n - 1;
         if (left == 0)
             return;
@@ -268,15 +285,17 @@ template <class V> struct consumer {
             wait_v(x, fresh);
             issue_pv(fresh);
             wgmma::wait<1>();
-            next_tile<0>(s);
+            settled_tile(s);
             fresh = false;
         }
         issue_qk(x, other);
         for (left = (left - 1) / 2; left > 0; left--) {
-            step(x, fresh, other, s);
-            step(x, fresh, s, other);
+            step(x, fresh, other, s, due);
+            step(x, fresh, s, other, due);
         }
-        last_step(x, fresh, other);
+        begin_step(x, fresh, other, due);
+        settled_tile(other);
+        fresh = false;
     }
 
     __device__ void run()
