@@ -5,6 +5,7 @@
 #include "harness/backend.h"
 #include "harness/evaluate.h"
 #include "harness/hash.h"
+#include "harness/match.h"
 #include "harness/mem.h"
 #include "methods/kernels/cpu/attend.h"
 
@@ -50,15 +51,8 @@ static char *identity_text(const sb_sweep *sweep, int64_t shape, int64_t variant
     char *measure = measure_text(&sweep->cfg->measure);
     char *params = sb_values_text(v->method, v->values, "; ");
     char *unit = unit_text(&problem, exec);
-    char *target = NULL, *text = NULL;
-    if (v->target >= 0) {
-        const sb_variant *to = &sweep->cfg->variants[v->target];
-        char *to_params = sb_values_text(to->method, to->values, "; ");
-        target = to_params ? sb_sprintf("%s: %s", to->method->name, to_params) : NULL;
-        sb_free(to_params);
-    } else {
-        target = sb_strdup("none");
-    }
+    char *target = v->target >= 0 ? sb_match_text(sweep->cfg, v, "; ") : sb_strdup("none");
+    char *text = NULL;
     if (measure && params && unit && target)
         text = sb_sprintf("digest: %016" PRIx64 "\nlayer: %" PRId64 "\ntokens: %" PRId64
                           "\ndtype: %s\nbackend: %s\nkernel: %s\nthreads: %d\nmethod: %s\n"

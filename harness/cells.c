@@ -2,7 +2,9 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
+#include "harness/config_variants.h"
 #include "harness/mem.h"
 #include "harness/on_device.h"
 #include "methods/kernels/cpu/attend.h"
@@ -63,6 +65,8 @@ sb_status sb_sweep_open(const sb_config *cfg, sb_sweep *sweep, sb_err *err)
         SB_TRY(sb_capture_open(cfg->captures[c], cap, err));
         SB_TRY(check_capture(cfg, cap, err));
         n_shapes += cfg->n_dtypes * n_layers_of(cfg, cap) * n_lengths_of(cfg);
+        SB_CHECK(n_shapes <= SB_MAX_CELLS / cfg->n_variants, err, SB_USAGE,
+                 "%s: more than %d cells; expected fewer", cfg->path, SB_MAX_CELLS);
     }
     sweep->shapes = sb_alloc(n_shapes, sizeof *sweep->shapes);
     SB_CHECK(sweep->shapes, err, SB_NO_MEMORY, "out of memory for %" PRId64 " shapes", n_shapes);
@@ -93,8 +97,11 @@ sb_problem sb_sweep_problem(const sb_sweep *sweep, int64_t shape)
 
 /* ---- estimates ----------------------------------------------------------------------------- */
 
-static double expected_density(const sb_variant *v, const sb_problem *p)
+/* A matched variant is expected to keep what its target does, whatever that is matched by. */
+static double expected_density(const sb_config *cfg, const sb_variant *v, const sb_problem *p)
 {
+    if (v->target >= 0)
+        v = &cfg->variants[v->target];
     int at = sb_param_index(v->method, "block");
     if (!v->method->expected_blocks || at < 0)
         return 1;
@@ -109,19 +116,23 @@ static double expected_runs(const sb_measure_options *m)
            (m->latency.enabled ? (double)(m->latency.warmup + 1 + m->latency.min_samples) : 0);
 }
 
+/* Of a dense attention: about eight selections to match by, each a twentieth or so. */
+static const double match_work = 0.4;
+
 sb_estimate sb_estimate_cell(const sb_sweep *sweep, int64_t shape, int64_t variant)
 {
     const sb_config *cfg = sweep->cfg;
     const sb_problem p = sb_sweep_problem(sweep, shape);
     const sb_variant *v = &cfg->variants[variant];
-    const sb_variant *density_of = v->target >= 0 ? &cfg->variants[v->target] : v;
     double n = (double)p.kv_len;
     double per_pair = 2 * (double)(p.dim + p.dim_v) * (double)p.n_heads;
-    double density = expected_density(density_of, &p);
+    double density = expected_density(cfg, v, &p);
     sb_estimate e = {.density = density, .attend_flops = density * per_pair * n * (n + 1) / 2};
     e.work_flops = e.attend_flops * expected_runs(&cfg->measure);
     if (cfg->measure.fidelity)
         e.work_flops += density * per_pair * fmin(n, (double)cfg->measure.impl_rows) * n / 2;
+    if (v->target >= 0)
+        e.work_flops += match_work * per_pair * n * (n + 1) / 2;
     return e;
 }
 
@@ -134,8 +145,20 @@ bool sb_bundle_takes(int64_t n, double work_flops, sb_backend backend)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+/* By the parameter that such methods share. */
+static bool keeps_tokens(const sb_variant *v)
+{
+    char form[16];
+    int at = sb_param_index(v->method, "form");
+    if (at < 0)
+        return false;
+    (void)sb_value_format(&v->method->params[at], &v->values[at], form, sizeof form);
+    return strcmp(form, "tokens") == 0;
+}
+
 /* What a planned cell holds: the kernel's scratch, the pattern, sums of key groups. */
-static double plan_bytes(const sb_variant *v, const sb_problem *p, int n_threads)
+static double plan_bytes(const sb_config *cfg, const sb_variant *v, const sb_problem *p,
+                         int n_threads)
 {
     int at_block = sb_param_index(v->method, "block");
     int at_stride = sb_param_index(v->method, "stride");
@@ -144,16 +167,17 @@ static double plan_bytes(const sb_variant *v, const sb_problem *p, int n_threads
     double n = (double)sb_ceil_div(p->kv_len, block), heads = (double)p->n_heads;
     if (!v->method->select)
         return (double)kernel->scratch_bytes(p, kernel->dense_tile, n_threads);
-    double kept = expected_density(v, p) * n * (n + 1) / 2;
+    double kept = expected_density(cfg, v, p) * n * (n + 1) / 2;
     double groups = at_stride < 0 ? 0 : v->values[at_stride].num * n;
+    size_t entry = sizeof(int32_t) + (keeps_tokens(v) ? sizeof(uint64_t) : 0);
     return (double)kernel->scratch_bytes(p, block, n_threads) +
-           heads * (n * sizeof(int64_t) + kept * sizeof(int32_t)) +
+           heads * (n * sizeof(int64_t) + kept * (double)entry) +
            groups * (double)(p->n_kv_heads * p->dim) * sizeof(float);
 }
 
 /* What a planned cell holds on the device: group sums of Q and K in three 16-bit parts and more,
  * scores of some heads at once, the lists. */
-static double device_plan_bytes(const sb_variant *v, const sb_problem *p)
+static double device_plan_bytes(const sb_config *cfg, const sb_variant *v, const sb_problem *p)
 {
     static const double score_room = 0x1p28, sum_bytes = 8;
     int at_block = sb_param_index(v->method, "block");
@@ -164,13 +188,13 @@ static double device_plan_bytes(const sb_variant *v, const sb_problem *p)
     double stride = at_stride < 0 ? 1 : v->values[at_stride].num, heads = (double)p->n_heads;
     double sums = n * stride * (heads + (double)p->n_kv_heads) * (double)p->dim * sum_bytes;
     return sums + fmin(heads * n * n * sizeof(float), score_room) +
-           heads * expected_density(v, p) * n * (n + 1) / 2 * sizeof(int32_t);
+           heads * expected_density(cfg, v, p) * n * (n + 1) / 2 * sizeof(int32_t);
 }
 
-static double planned_bytes(const sb_variant *v, const sb_problem *p, int n_threads,
-                            sb_backend backend)
+static double planned_bytes(const sb_config *cfg, const sb_variant *v, const sb_problem *p,
+                            int n_threads, sb_backend backend)
 {
-    return backend == SB_CUDA ? device_plan_bytes(v, p) : plan_bytes(v, p, n_threads);
+    return backend == SB_CUDA ? device_plan_bytes(cfg, v, p) : plan_bytes(cfg, v, p, n_threads);
 }
 
 /* The most that plans hold at once, with dense beside every bundle. */
@@ -178,13 +202,13 @@ static double bundle_bytes(const sb_sweep *sweep, int64_t shape, const sb_proble
                            sb_backend backend)
 {
     const sb_config *cfg = sweep->cfg;
-    const sb_variant dense = {.method = &sb_method_dense};
+    const sb_variant dense = {.method = &sb_method_dense, .target = -1};
     double most = 0, held = 0, work = 0;
     int64_t n = 0;
     for (int64_t i = 0; i < cfg->n_variants; i++) {
         if (!cfg->measure.latency.enabled || !sb_bundle_takes(n, work, backend))
             held = work = 0, n = 0;
-        held += planned_bytes(&cfg->variants[i], p, n_threads, backend);
+        held += planned_bytes(cfg, &cfg->variants[i], p, n_threads, backend);
         work += sb_estimate_cell(sweep, shape, i).work_flops;
         most = fmax(most, held);
         n++;
@@ -193,7 +217,7 @@ static double bundle_bytes(const sb_sweep *sweep, int64_t shape, const sb_proble
     for (int64_t i = 0; i < cfg->n_variants; i++)
         has_dense |= !cfg->variants[i].method->select;
     return most + (cfg->measure.latency.enabled && !has_dense
-                       ? planned_bytes(&dense, p, n_threads, backend)
+                       ? planned_bytes(cfg, &dense, p, n_threads, backend)
                        : 0);
 }
 

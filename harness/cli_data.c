@@ -143,12 +143,12 @@ static sb_status write_mask(const sb_args *args, const sb_capture *cap, const sb
     attributes[n++] = sb_sprintf("mask_hash=%016" PRIx64, sb_pattern_hash(pat));
     for (int64_t i = 0; i < n; i++)
         SB_CHECK(attributes[i], err, SB_NO_MEMORY, "out of memory for attributes");
-    SB_TRY(sb_mask_write(args->out, pat->row_ptr, p->n_heads * pat->n_rows, pat->col,
+    SB_TRY(sb_mask_write(args->out, pat->row_ptr, p->n_heads * pat->n_rows, pat->col, pat->tokens,
                          (const char *const *)attributes, n, err));
-    printf("%s: %s, layer %" PRId64 ", %" PRId64 " tokens: %" PRId64 " of %" PRId64
+    printf("%s: %s, layer %" PRId64 ", %" PRId64 " tokens: %s%" PRId64 " of %" PRId64
            " causal blocks, density %.4f, hash %016" PRIx64 "\n",
-           args->out, m->name, p->layer, p->kv_len, s.blocks, s.causal_blocks, s.density,
-           sb_pattern_hash(pat));
+           args->out, m->name, p->layer, p->kv_len, pat->tokens ? "tokens of " : "", s.blocks,
+           s.causal_blocks, s.density, sb_pattern_hash(pat));
 out:
     for (int64_t i = 0; i < n; i++)
         sb_free(attributes[i]);
@@ -181,6 +181,8 @@ sb_status sb_cmd_mask(const sb_args *args, sb_err *err)
     sb_inputs in = {tensors.q, tensors.k, tensors.v};
     SB_TRY(sb_plan_create(m, &p, &exec, values, &plan, err));
     SB_TRY(sb_pattern_alloc(&p, plan->block, plan->pattern_capacity, &pat, err));
+    if (plan->tokens)
+        SB_TRY(sb_pattern_add_tokens(&pat, err));
     SB_TRY(sb_plan_select(plan, &in, &pat, err));
     SB_TRY(sb_pattern_check(&p, &pat, err));
     SB_TRY(write_mask(args, &cap, &p, m, values, &pat, err));

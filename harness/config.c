@@ -31,7 +31,7 @@ static const sb_param block_param = {.name = "block", .type = SB_INT, .min = 1, 
 static const sb_param dtype_param = {.name = "dtype", .type = SB_CHOICE, .choices = "f32|bf16|f16"};
 static const sb_param backend_param = {
     .name = "backend", .type = SB_CHOICE, .choices = "auto|cpu|cuda"};
-static const sb_param by_param = {.name = "by", .type = SB_CHOICE, .choices = "density"};
+static const sb_param by_param = {.name = "by", .type = SB_CHOICE, .choices = "density|flops"};
 
 enum { MAX_LIST = 10000, MAX_NAME = 64 };
 
@@ -76,23 +76,33 @@ static sb_status read_selection(const sb_scope *s, const sb_param *param, const 
     return sb_node_is(node, "all") ? SB_OK : read_distinct(s, param, node, n, list, err);
 }
 
+/* It becomes a folder in results/, and is printed. */
+static bool is_name(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f || text[i] == '/' || text[i] == '\\')
+            return false;
+    return n > 0 && text[0] != '.';
+}
+
 /* Without a name of its own, a config is called as its file. */
-static sb_status read_name(const sb_scope *s, const sb_node *node, sb_config *cfg, sb_err *err)
+static sb_status read_name(const sb_scope *s, const sb_node *root, const sb_node *node,
+                           sb_config *cfg, sb_err *err)
 {
     const char *slash = strrchr(s->path, '/'), *text = slash ? slash + 1 : s->path;
     const char *dot = strrchr(text, '.');
     size_t n = dot && dot > text ? (size_t)(dot - text) : strlen(text);
+    char is[80];
     if (node) {
-        char is[80];
         text = node->text;
         n = strlen(text);
-        if (node->kind != SB_NODE_SCALAR || sb_node_is_null(node) || n == 0 || n > MAX_NAME ||
-            strpbrk(text, "/\\\n\r\t") || text[0] == '.')
-            return sb_node_fail(node, err,
-                                "name is %s; expected up to %d characters without "
-                                "slashes, not starting with a dot",
-                                sb_node_describe(node, is, sizeof is), MAX_NAME);
     }
+    if (!is_name(text, n) || (node && (n > MAX_NAME || sb_node_is_null(node))))
+        return sb_node_fail(node ? node : root, err,
+                            "name is %s; expected up to %d characters without slashes, not "
+                            "starting with a dot",
+                            node ? sb_node_describe(node, is, sizeof is) : "that of the file",
+                            MAX_NAME);
     cfg->name = sb_arena_text(s->keep, text, n);
     return cfg->name ? SB_OK : sb_no_memory(err, "name");
 }
@@ -161,12 +171,12 @@ static sb_status read_backend(const sb_scope *s, const sb_node *node, sb_config 
 }
 
 static sb_status apply_match(const sb_scope *s, const sb_node *node, sb_variants *variants,
-                             sb_err *err)
+                             sb_match_by *by, sb_err *err)
 {
     enum { TO, BY, N };
     static const char *const names[N] = {"to", "by"};
     const sb_node *found[N];
-    sb_value by;
+    sb_value by_value = {0};
     char is[80];
     sb_status st = sb_node_fields(node, "match", names, N, found, err);
     if (st != SB_OK)
@@ -176,8 +186,9 @@ static sb_status apply_match(const sb_scope *s, const sb_node *node, sb_variants
     if (found[TO]->kind != SB_NODE_SCALAR || sb_node_is_null(found[TO]))
         return sb_node_fail(found[TO], err, "to is %s; expected the name of a method",
                             sb_node_describe(found[TO], is, sizeof is));
-    if (found[BY] && (st = sb_axis_read_one(s, &by_param, found[BY], &by, err)) != SB_OK)
+    if (found[BY] && (st = sb_axis_read_one(s, &by_param, found[BY], &by_value, err)) != SB_OK)
         return st;
+    *by = (sb_match_by)by_value.num;
     const sb_method *to;
     if ((st = sb_method_from_node(found[TO], &to, err)) != SB_OK)
         return st;
@@ -196,7 +207,7 @@ static sb_status read_methods(const sb_scope *s, const sb_node *const *found,
     SB_TRY(sb_variants_expand(s, found[KEY_METHODS], found[KEY_BLOCK], overrides, n_overrides,
                               found[KEY_MATCH] ? s->temp : s->keep, &variants, err));
     if (found[KEY_MATCH])
-        SB_TRY(apply_match(s, found[KEY_MATCH], &variants, err));
+        SB_TRY(apply_match(s, found[KEY_MATCH], &variants, &cfg->match_by, err));
     cfg->n_variants = variants.n;
     cfg->variants = variants.list;
 out:
@@ -212,7 +223,7 @@ static sb_status read_config(const sb_scope *s, const sb_node *root, const sb_ov
     for (int k = 0; k < N_KEYS; k++)
         if (!found[k] && (k == KEY_DATA || k == KEY_METHODS))
             return sb_node_fail(root, err, "no key '%s'; expected one", keys[k]);
-    SB_TRY(read_name(s, found[KEY_NAME], cfg, err));
+    SB_TRY(read_name(s, root, found[KEY_NAME], cfg, err));
     SB_TRY(read_data(s, found[KEY_DATA], cfg, err));
     SB_TRY(read_selection(s, &layers_param, found[KEY_LAYERS], &cfg->n_layers, &cfg->layers,
                           &cfg->layers_line, &cfg->layers_col, err));

@@ -14,11 +14,17 @@ typedef enum sb_backend_choice {
     SB_BACKEND_CUDA
 } sb_backend_choice;
 
+/** What a matched variant has in common with its target. */
+typedef enum sb_match_by {
+    SB_MATCH_DENSITY, /**< kept causal blocks / all, as counted from the pattern */
+    SB_MATCH_FLOPS    /**< (flops_attend + flops_select) / flops_dense */
+} sb_match_by;
+
 /** One fully resolved way to attend: a method and its parameters. */
 typedef struct sb_variant {
     const sb_method *method;
     sb_value values[SB_MAX_PARAMS]; /**< resolved; lists are owned by the config */
-    int64_t target; /**< index of the variant whose density this one is matched to, or -1 */
+    int64_t target;                 /**< index of the variant that this one is matched to, or -1 */
 } sb_variant;
 
 typedef struct sb_latency_options {
@@ -57,6 +63,7 @@ typedef struct sb_config {
     sb_backend_choice backend;
     int64_t n_variants;
     sb_variant *variants;
+    sb_match_by match_by;
     sb_measure_options measure;
     struct sb_arena *arena; /**< owns every list */
 } sb_config;

@@ -76,8 +76,15 @@ static int64_t list_targets(const sb_variants *v, const sb_method *to, target *t
     return n;
 }
 
-/* For each variant the first that is the same once matched: the budget solved for overrides every
- * other budget of a matched variant. */
+/* Whether the k-th parameter of a matched variant no longer counts: what is solved for, and, where
+ * that is a budget, every other budget. */
+static bool is_overridden(const sb_method *m, int k)
+{
+    int solved = solve_index(m);
+    return k == solved || (m->params[k].type == SB_BUDGET && m->params[solved].type == SB_BUDGET);
+}
+
+/* For each variant the first that is the same once matched. */
 static sb_status find_first(const sb_scope *scope, const sb_variants *v, const sb_method *to,
                             const int64_t **first, sb_err *err)
 {
@@ -88,7 +95,7 @@ static sb_status find_first(const sb_scope *scope, const sb_variants *v, const s
     memcpy(bare.list, v->list, (size_t)v->n * sizeof *bare.list);
     for (int64_t i = 0; i < v->n; i++)
         for (int k = 0; is_matched(&v->list[i], to) && k < v->list[i].method->n_params; k++)
-            if (v->list[i].method->params[k].type == SB_BUDGET)
+            if (is_overridden(v->list[i].method, k))
                 bare.list[i].values[k] = (sb_value){.state = SB_VALUE_AUTO};
     *first = sb_variants_first(&bare, scope->temp);
     return *first ? SB_OK : sb_no_memory(err, "match");

@@ -8,7 +8,7 @@
 sb_status sb_variants_check_count(double n, const sb_node *node, sb_err *err)
 {
     if (n > SB_MAX_CELLS)
-        return sb_node_fail(node, err, "expands to %.15g variants; expected at most %d", n,
+        return sb_node_fail(node, err, "expands to %.15g variants or more; expected at most %d", n,
                             SB_MAX_CELLS);
     return SB_OK;
 }
@@ -164,9 +164,9 @@ sb_status sb_variants_expand(const sb_scope *scope, const sb_node *methods, cons
         SB_TRY(sb_entry_read(scope, methods->items[i], block, overrides, n_overrides, &entries[i],
                              err));
         total += entries[i].n_variants;
+        SB_TRY(sb_variants_check_count(total, methods, err));
     }
     SB_TRY(check_overrides_used(entries, methods->n, methods, overrides, n_overrides, err));
-    SB_TRY(sb_variants_check_count(total, methods, err));
     out->list = sb_arena_alloc(into, (int64_t)total, sizeof *out->list);
     out->from = sb_arena_alloc(scope->temp, (int64_t)total, sizeof *out->from);
     SB_CHECK(out->list && out->from, err, SB_NO_MEMORY, "out of memory for variants");

@@ -15,7 +15,7 @@ typedef struct sb_variants {
     const sb_node **from;
 } sb_variants;
 
-enum { SB_MAX_CELLS = 10000000 }; /**< variants that a config may expand to */
+enum { SB_MAX_CELLS = 500000 }; /**< variants that a config may expand to */
 
 /**
  * Expand the list `methods` into resolved, distinct variants: entries in the order of the file,
@@ -27,10 +27,10 @@ sb_status sb_variants_expand(const sb_scope *scope, const sb_node *methods, cons
                              struct sb_arena *into, sb_variants *out, sb_err *err);
 
 /**
- * Give each variant of another method that has a budget to solve for, once for each variant of
+ * Give each variant of another method that has a parameter to solve for, once for each variant of
  * method `to` (with the same block), that variant as its target, and leave the parameter to
- * solve as SB_VALUE_AUTO. The budget found overrides the others a variant has, so variants that
- * differ in budgets alone become one, the first. `node` is where the match stands, for messages.
+ * solve as SB_VALUE_AUTO. Variants that differ in it alone, or in budgets that it overrides as a
+ * budget itself, become one, the first. `node` is where the match stands, for messages.
  */
 sb_status sb_variants_match(const sb_scope *scope, const sb_method *to, const sb_node *node,
                             sb_variants *variants, sb_err *err);

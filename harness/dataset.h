@@ -92,11 +92,12 @@ typedef sb_status (*sb_layer_source)(void *user, int64_t i, sb_layer_data *out, 
 sb_status sb_capture_write(const char *path, const sb_capture_meta *meta, int64_t n_layers,
                            sb_layer_source source, void *user, sb_err *err);
 
-/** Write a pattern and its attributes for `stembench mask`: row_ptr i64, col i32, and each
- *  "name=value" of `attributes` as a string attribute (numbers as float64 or int64). */
+/** Write a pattern and its attributes for `stembench mask`: row_ptr i64, col i32, of a pattern of
+ *  tokens (else NULL) tokens u64 [n_col], and each "name=value" of `attributes` as a string
+ *  attribute (numbers as float64 or int64). */
 sb_status sb_mask_write(const char *path, const int64_t *row_ptr, int64_t n_lists,
-                        const int32_t *col, const char *const *attributes, int64_t n_attributes,
-                        sb_err *err);
+                        const int32_t *col, const uint64_t *tokens, const char *const *attributes,
+                        int64_t n_attributes, sb_err *err);
 
 #ifdef __cplusplus
 }

@@ -201,8 +201,8 @@ static sb_status put_attribute(const sb_h5_out *out, const char *attribute, sb_e
 }
 
 sb_status sb_mask_write(const char *path, const int64_t *row_ptr, int64_t n_lists,
-                        const int32_t *col, const char *const *attributes, int64_t n_attributes,
-                        sb_err *err)
+                        const int32_t *col, const uint64_t *tokens, const char *const *attributes,
+                        int64_t n_attributes, sb_err *err)
 {
     sb_status st = SB_OK;
     sb_h5_out out = {0};
@@ -218,6 +218,9 @@ sb_status sb_mask_write(const char *path, const int64_t *row_ptr, int64_t n_list
     SB_TRY(sb_h5_put_dataset(&out, out.file, "row_ptr", H5T_NATIVE_INT64, 1, &n_rows, rows, row_ptr,
                              err));
     SB_TRY(sb_h5_put_dataset(&out, out.file, "col", H5T_NATIVE_INT32, 1, &n_cols, cols, col, err));
+    if (tokens)
+        SB_TRY(sb_h5_put_dataset(&out, out.file, "tokens", H5T_NATIVE_UINT64, 1, &n_cols, cols,
+                                 tokens, err));
     SB_TRY(sb_h5_commit(&out, err));
 out:
     sb_h5_discard(&out);

@@ -7,6 +7,7 @@
 
 #include "harness/backend.h"
 #include "harness/flops.h"
+#include "harness/match.h"
 #include "harness/mem.h"
 #include "harness/metrics.h"
 #include "methods/kernels/cpu/attend.h"
@@ -63,9 +64,8 @@ static const sb_inputs *plan_inputs(const sb_shape_data *data)
     return data->device ? &data->device->sets[0] : &data->inputs;
 }
 
-static sb_status plan_and_select(const sb_method *m, const sb_value *values,
-                                 const sb_shape_data *data, sb_plan **plan, sb_pattern *pat,
-                                 sb_err *err)
+sb_status sb_plan_and_select(const sb_method *m, const sb_value *values, const sb_shape_data *data,
+                             sb_plan **plan, sb_pattern *pat, sb_err *err)
 {
     sb_status st = SB_OK;
     *plan = NULL;
@@ -74,6 +74,8 @@ static sb_status plan_and_select(const sb_method *m, const sb_value *values,
     if (m->select) {
         SB_TRY(
             sb_pattern_alloc(&data->problem, (*plan)->block, (*plan)->pattern_capacity, pat, err));
+        if ((*plan)->tokens)
+            SB_TRY(sb_pattern_add_tokens(pat, err));
         SB_TRY(sb_plan_select(*plan, plan_inputs(data), pat, err));
         SB_TRY(sb_plan_read_pattern(*plan, pat, err));
         SB_TRY(sb_pattern_check(&data->problem, pat, err));
@@ -86,78 +88,13 @@ out:
     return st;
 }
 
-static sb_status realised_blocks(const sb_method *m, const sb_value *values,
-                                 const sb_shape_data *data, double *blocks, double *density,
-                                 sb_err *err)
+/* Share of its block's tokens that entry i of col keeps. */
+static double kept_share(const sb_problem *p, const sb_pattern *pat, int64_t i)
 {
-    sb_plan *plan = NULL;
-    sb_pattern pat;
-    sb_status st = plan_and_select(m, values, data, &plan, &pat, err);
-    if (st != SB_OK)
-        return st;
-    if (m->select) {
-        sb_pattern_stats s = sb_pattern_measure(&data->problem, &pat);
-        *blocks = (double)s.blocks / (double)data->problem.n_heads;
-        *density = s.density;
-    } else {
-        *blocks = NAN;
-        *density = 1;
-    }
-    sb_pattern_free(&pat);
-    sb_plan_destroy(plan);
-    return SB_OK;
-}
-
-/*
- * Find the budget whose realised density, forced blocks included, is the target's. Kept blocks grow
- * with the budget, so: follow the secant inside a shrinking bracket, and keep the nearest.
- */
-static sb_status solve_budget(const sb_sweep *sweep, const sb_shape_data *data, sb_cell *cell,
-                              sb_err *err)
-{
-    const sb_variant *v = &sweep->cfg->variants[cell->variant];
-    const sb_variant *to = &sweep->cfg->variants[v->target];
-    const sb_method *m = v->method;
-    double blocks, target, density, wanted;
-    int at = 0;
-    while (!m->params[at].solve)
-        at++;
-    sb_status st = realised_blocks(to->method, to->values, data, &blocks, &target, err);
-    if (st != SB_OK)
-        return st;
-    int at_block = sb_param_index(m, "block");
-    double n = (double)sb_ceil_div(data->problem.kv_len, (int64_t)cell->values[at_block].num);
-    double causal = n * (n + 1) / 2, low = n, high = causal;
-    wanted = target * causal;
-    double guess = fmin(fmax(nearbyint(wanted), low), high), best = guess, best_miss = INFINITY;
-    for (int i = 0; i < 20 && low <= high; i++) {
-        cell->values[at] = (sb_value){.state = SB_VALUE_SET, .num = guess};
-        st = realised_blocks(m, cell->values, data, &blocks, &density, err);
-        if (st != SB_OK)
-            return st;
-        double miss = density * causal - wanted;
-        if (fabs(miss) < fabs(best_miss)) {
-            best = guess;
-            best_miss = miss;
-        }
-        if (fabs(miss) < 0.5)
-            break;
-        if (miss > 0)
-            high = guess - 1;
-        else
-            low = guess + 1;
-        double next = nearbyint(guess - miss);
-        guess = next >= low && next <= high ? next : floor((low + high) / 2);
-    }
-    cell->values[at].num = best;
-    cell->record.match_residual = best_miss / wanted;
-    char *params = sb_values_text(to->method, to->values, " ");
-    char *text = params ? sb_sprintf("%s %s", to->method->name, params) : NULL;
-    st = text ? sb_record_set(&cell->record.match_target, text, err)
-              : sb_no_memory(err, "a match target");
-    sb_free(text);
-    sb_free(params);
-    return st;
+    if (!pat->tokens)
+        return 1;
+    return (double)sb_count_tokens(pat->tokens[i]) /
+           (double)sb_block_tokens(p, 0, pat->block, pat->col[i]);
 }
 
 static sb_status keep_budget(const sb_problem *p, const sb_pattern *pat, sb_record *r, sb_err *err)
@@ -168,7 +105,8 @@ static sb_status keep_budget(const sb_problem *p, const sb_pattern *pat, sb_reco
     for (int64_t h = 0; h < pat->n_heads; h++)
         for (int64_t row = 0; row < pat->n_rows; row++) {
             int64_t i = sb_pattern_row(pat, 0, h, row);
-            kept[row] += (double)(pat->row_ptr[i + 1] - pat->row_ptr[i]) / (double)p->n_heads;
+            for (int64_t e = pat->row_ptr[i]; e < pat->row_ptr[i + 1]; e++)
+                kept[row] += kept_share(p, pat, e) / (double)p->n_heads;
         }
     sb_status st = sb_record_series(r, SB_SERIES_BUDGET, kept, pat->n_rows, err);
     sb_free(kept);
@@ -176,7 +114,7 @@ static sb_status keep_budget(const sb_problem *p, const sb_pattern *pat, sb_reco
 }
 
 /* Share of kept blocks over heads on a grid of at most SB_MAP_MAX x SB_MAP_MAX. */
-static sb_status keep_map(const sb_pattern *pat, sb_record *r, sb_err *err)
+static sb_status keep_map(const sb_problem *p, const sb_pattern *pat, sb_record *r, sb_err *err)
 {
     sb_status st = SB_OK;
     int64_t n = pat->n_rows, m = n < SB_MAP_MAX ? n : SB_MAP_MAX;
@@ -188,7 +126,7 @@ static sb_status keep_map(const sb_pattern *pat, sb_record *r, sb_err *err)
         for (int64_t h = 0; h < pat->n_heads; h++) {
             int64_t i = sb_pattern_row(pat, 0, h, row);
             for (int64_t e = pat->row_ptr[i]; e < pat->row_ptr[i + 1]; e++)
-                kept[row * m / n * m + pat->col[e] * m / n] += 1;
+                kept[row * m / n * m + pat->col[e] * m / n] += kept_share(p, pat, e);
         }
     }
     for (int64_t i = 0; i < m * m; i++)
@@ -217,12 +155,14 @@ static sb_status describe_pattern(const sb_shape_data *data, sb_cell *cell, sb_e
     r->block = pat->block;
     r->density = s.density;
     r->pair_density = s.pair_density;
+    if (cell->plan->published_pairs > 0)
+        r->published_pair_density = cell->plan->published_pairs / s.causal_pairs;
     char hash[17];
     (void)snprintf(hash, sizeof hash, "%016" PRIx64, sb_pattern_hash(pat));
     sb_status st = sb_record_set(&r->mask_hash, hash, err);
     if (st == SB_OK)
         st = keep_budget(&data->problem, pat, r, err);
-    return st == SB_OK ? keep_map(pat, r, err) : st;
+    return st == SB_OK ? keep_map(&data->problem, pat, r, err) : st;
 }
 
 /* ---- fidelity ------------------------------------------------------------------------------ */
@@ -311,8 +251,8 @@ static sb_status compute(const sb_sweep *sweep, const sb_shape_data *data, sb_ce
     sb_status st = SB_OK;
     const sb_variant *v = &sweep->cfg->variants[cell->variant];
     if (v->target >= 0)
-        SB_TRY(solve_budget(sweep, data, cell, err));
-    SB_TRY(plan_and_select(v->method, cell->values, data, &cell->plan, &cell->pattern, err));
+        SB_TRY(sb_match_solve(sweep, data, cell, err));
+    SB_TRY(sb_plan_and_select(v->method, cell->values, data, &cell->plan, &cell->pattern, err));
     cell->has_pattern = v->method->select != NULL;
     SB_TRY(describe_pattern(data, cell, err));
     if (data->reference)

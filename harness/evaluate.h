@@ -14,7 +14,7 @@ extern "C" {
 typedef struct sb_cell {
     int64_t shape, variant;
     sb_value
-        values[SB_MAX_PARAMS]; /**< as the config resolved them, with a matched budget solved */
+        values[SB_MAX_PARAMS]; /**< as the config resolved them, with what is matched solved */
     sb_plan *plan;
     sb_pattern pattern;
     bool has_pattern;
@@ -30,8 +30,15 @@ typedef struct sb_shape_data {
     const sb_on_device *device;    /**< NULL: plans run on the CPU */
     const sb_reference *reference; /**< NULL: no fidelity */
     const sb_err *refused;         /**< why no cell of the shape can be computed, or NULL */
+    double *realised;              /**< [n_variants] of each target what others are matched to,
+                                        kept by sb_match_solve; 0: not known yet */
     const volatile int *stop;
 } sb_shape_data;
+
+/** Plan a method for a shape, select, and check the pattern, which is empty where the method has
+ *  none. On failure there is neither plan nor pattern. */
+sb_status sb_plan_and_select(const sb_method *m, const sb_value *values, const sb_shape_data *data,
+                             sb_plan **plan, sb_pattern *pat, sb_err *err);
 
 /** Resolved values as "name=value" joined by `sep`, for sb_free; NULL when memory runs out. */
 char *sb_values_text(const sb_method *m, const sb_value *values, const char *sep);
@@ -42,7 +49,7 @@ uint64_t sb_cell_key(const sb_sweep *sweep, int64_t shape, int64_t variant, cons
                      uint64_t build_id, sb_err *err);
 
 /**
- * Plan a cell, solve its budget where it is matched to another, select and measure everything but
+ * Plan a cell, solve its parameter where it is matched to another, select and measure everything but
  * latency. What the method cannot do or gets wrong ends in the record's status and reason with
  * SB_OK returned and no plan left; other errors (memory, interruption) are returned.
  */

@@ -30,12 +30,14 @@ enum { SB_TOKEN_BLOCK = 64 };
 
 /** What a pattern amounts to. All counts sum over sequences and query heads. */
 typedef struct sb_pattern_stats {
-    int64_t blocks;        /**< kept blocks */
+    int64_t blocks;        /**< kept blocks, those of which only some tokens are kept included */
     int64_t causal_blocks; /**< all causal blocks */
     double pairs;          /**< attended (query, key) token pairs, causal mask applied */
     double causal_pairs;   /**< all causal pairs */
-    double tile_pairs;     /**< pairs of whole executed tiles: blocks x block^2 */
-    double density;        /**< blocks / causal_blocks */
+    double tile_pairs;     /**< pairs of whole executed tiles: blocks x block^2; of a pattern of
+                                tokens kept tokens x block */
+    double density;        /**< blocks / causal_blocks; of a pattern of tokens kept tokens / those
+                                of the causal blocks */
     double pair_density;   /**< pairs / causal_pairs */
 } sb_pattern_stats;
 
@@ -58,16 +60,36 @@ static inline int64_t sb_pattern_row(const sb_pattern *pat, int64_t b, int64_t h
     return (b * pat->n_heads + h) * pat->n_rows + r;
 }
 
-/** Fill with every causal block. Needs capacity for all of them. */
+/** Tokens that key block j of sequence b has: fewer than `block` in its last, partial one. */
+static inline int64_t sb_block_tokens(const sb_problem *p, int64_t b, int64_t block, int64_t j)
+{
+    int64_t left = sb_kv_len(p, b) - j * block;
+    return left < block ? left : block;
+}
+
+/** The lowest n bits, n <= SB_TOKEN_BLOCK: as a mask, the first n tokens of a block. */
+static inline uint64_t sb_first_tokens(int64_t n)
+{
+    return n < SB_TOKEN_BLOCK ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
+}
+
+/** Tokens in a mask. */
+static inline int64_t sb_count_tokens(uint64_t mask)
+{
+    return __builtin_popcountll(mask);
+}
+
+/** Fill with every causal block, and all tokens of each. Needs capacity for all of them. */
 void sb_pattern_fill_causal(const sb_problem *p, sb_pattern *pat);
 
-/** Check: lists causal, ascending, unique, diagonal block kept, no empty valid row. SB_INTERNAL
- *  with the first offending list. */
+/** Check: lists causal, ascending, unique, diagonal block kept, no empty valid row; of a pattern of
+ *  tokens also what sb_pattern.tokens says. SB_INTERNAL with the first offending list. */
 sb_status sb_pattern_check(const sb_problem *p, const sb_pattern *pat, sb_err *err);
 
 sb_pattern_stats sb_pattern_measure(const sb_problem *p, const sb_pattern *pat);
 
-/** 64-bit FNV-1a hash over the block size, row_ptr and col as little-endian integers. */
+/** 64-bit FNV-1a hash over the block size, row_ptr, col and, of a pattern of tokens, tokens as
+ *  little-endian integers. A pattern of tokens that keeps all of them has a hash of its own. */
 uint64_t sb_pattern_hash(const sb_pattern *pat);
 
 #ifdef __cplusplus

@@ -8,8 +8,9 @@ extern "C" {
 #endif
 
 enum {
-    SB_PLOT_CURVES = 8,                /**< curves shown at most: as many as there are colours */
-    SB_PLOT_DENSE = SB_PLOT_CURVES + 1 /**< slot of the dense baseline */
+    SB_PLOT_COLOURS = 9,
+    SB_PLOT_CURVES = 2 * SB_PLOT_COLOURS, /**< curves shown at most: solid ones, then dashed ones */
+    SB_PLOT_DENSE = SB_PLOT_CURVES + 1    /**< slot of the dense baseline */
 };
 
 /** A method with every parameter fixed but its budget. */

@@ -14,7 +14,7 @@ typedef struct span {
 enum { MAX_NAMES = 2 * SB_MAX_PARAMS };
 
 /* What a reader looks for first comes first, and is the last to be left out of a label. */
-static const char *const leading[] = {"variant", "score", "mu", "value", "schedule.shape"};
+static const char *const leading[] = {"variant", "by", "score", "mu", "value", "schedule.shape"};
 enum { N_LEADING = sizeof leading / sizeof leading[0] };
 
 static bool same(span a, span b)

@@ -23,8 +23,8 @@ typedef struct view {
     sb_plot_group panels[MAX_PANELS];
     int n_panels, n_left_out, n_lengths, n_styles;
     bool more_styles;
-    int64_t lengths[SB_PLOT_CURVES]; /* ascending: a colour each */
-    const char *styles[MAX_STYLES];  /* labels of curves */
+    int64_t lengths[SB_PLOT_COLOURS]; /* ascending: a colour each */
+    const char *styles[MAX_STYLES];   /* labels of curves */
     sb_peer *peers;
     int64_t n_peers;
 } view;
@@ -55,12 +55,12 @@ static int length_slot(const view *v, int64_t tokens)
 /* Keeps the longest where there are more than colours. */
 static void add_length(view *v, int64_t tokens)
 {
-    bool full = v->n_lengths == SB_PLOT_CURVES;
+    bool full = v->n_lengths == SB_PLOT_COLOURS;
     if (length_slot(v, tokens) > 0 || (full && tokens < v->lengths[0]))
         return;
     if (full)
         memmove(v->lengths, v->lengths + 1, sizeof v->lengths - sizeof v->lengths[0]);
-    int at = full ? SB_PLOT_CURVES - 1 : v->n_lengths++;
+    int at = full ? SB_PLOT_COLOURS - 1 : v->n_lengths++;
     for (; at > 0 && v->lengths[at - 1] > tokens; at--)
         v->lengths[at] = v->lengths[at - 1];
     v->lengths[at] = tokens;

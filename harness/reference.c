@@ -79,7 +79,7 @@ typedef struct workspace {
     double *q;   /* [BATCH][D], padded */
     double *o;   /* [BATCH][Dv], padded */
     double *s;   /* [BATCH][S] */
-    span *spans; /* key ranges that all tokens of the batch attend */
+    span *spans; /* key ranges that all queries of the batch attend */
 } workspace;
 
 typedef struct task {
@@ -90,6 +90,21 @@ typedef struct task {
     int64_t first_position;
     sb_reference *ref;
 } task;
+
+/* Append the runs of kept tokens of keys [from, to) to n spans; returns their new number. */
+static int64_t add_runs(uint64_t tokens, int64_t from, int64_t to, span *spans, int64_t n)
+{
+    bool inside = false;
+    for (int64_t j = from; j < to; j++) {
+        bool keeps = tokens >> (j - from) & 1;
+        if (keeps && !inside)
+            spans[n++].from = j;
+        if (keeps)
+            spans[n - 1].to = j + 1;
+        inside = keeps;
+    }
+    return n;
+}
 
 /* Key ranges below `limit` of head h's list for the query token at position limit - 1. */
 static int64_t list_spans(const task *t, int64_t h, int64_t limit, span *spans)
@@ -102,7 +117,11 @@ static int64_t list_spans(const task *t, int64_t h, int64_t limit, span *spans)
     int64_t list = sb_pattern_row(t->pat, 0, h, row);
     for (int64_t i = t->pat->row_ptr[list]; i < t->pat->row_ptr[list + 1]; i++) {
         int64_t from = t->pat->col[i] * block, to = from + block;
-        spans[n++] = (span){from, to < limit ? to : limit};
+        to = to < limit ? to : limit;
+        if (t->pat->tokens)
+            n = add_runs(t->pat->tokens[i], from, to, spans, n);
+        else
+            spans[n++] = (span){from, to};
     }
     return n;
 }
@@ -129,7 +148,8 @@ static double normalise(double *s, const span *spans, int64_t n_spans, span tail
     return max + log(sum);
 }
 
-/* Reference rows [i, i + n) of head h; with a pattern they are of one block row. */
+/* Reference rows [i, i + n) of head h; with a pattern they are of one block row, and the keys that
+ * only the later of them see are kept: a pattern keeps its queries' own tokens. */
 static void attend_batch(const task *t, const workspace *w, int64_t h, int64_t i, int64_t n)
 {
     const sb_problem *p = t->p;
@@ -216,7 +236,9 @@ static sb_status make_workspaces(const sb_problem *p, const sb_pattern *pat, int
                                  workspace *ws, sb_err *err)
 {
     int64_t wide = p->dim > p->dim_v ? p->dim : p->dim_v;
-    int64_t n_spans = pat ? sb_ceil_div(p->kv_len, pat->block) : 1;
+    /* Keys that a range takes at least, with the gap behind it. */
+    int64_t span_keys = !pat ? p->kv_len : pat->tokens ? 2 : pat->block;
+    int64_t n_spans = sb_ceil_div(p->kv_len, span_keys);
     for (int i = 0; i < n_threads; i++) {
         workspace *w = &ws[i];
         w->row = sb_alloc(wide, sizeof *w->row);

@@ -39,7 +39,8 @@ enum sb_series_id {
     SB_SERIES_HEAD_MASS_RECALL,
     SB_SERIES_POS_REL_L2, /**< by bins of pos_bin query tokens */
     SB_SERIES_POS_MASS_RECALL,
-    SB_SERIES_BUDGET,      /**< mean kept blocks of each block row, over heads */
+    SB_SERIES_BUDGET,      /**< mean kept blocks of each block row, over heads; a block of which
+                                a share of the tokens is kept counts as that share */
     SB_SERIES_PATTERN_MAP, /**< [m, m] share of kept blocks over heads, rows by keys, m = map_side;
                                 negative above the diagonal */
     SB_N_SERIES

@@ -218,7 +218,9 @@ static sb_status run_shape(runner *run, int64_t shape, const sb_tensors *tensors
                           .stop = run->stop};
     data.outputs.o = sb_alloc(p.n_heads * p.q_len * p.dim_v, sb_dtype_bytes(p.dtype));
     data.outputs.lse = sb_alloc(p.n_heads * p.q_len, sizeof(float));
-    SB_CHECK(data.outputs.o && data.outputs.lse, err, SB_NO_MEMORY, "out of memory for outputs");
+    data.realised = sb_alloc(run->sweep->cfg->n_variants, sizeof *data.realised);
+    SB_CHECK(data.outputs.o && data.outputs.lse && data.realised, err, SB_NO_MEMORY,
+             "out of memory for outputs");
     if (data.exec.backend == SB_CUDA) {
         announce(run, shape, "upload");
         data.device = &device;
@@ -235,6 +237,7 @@ static sb_status run_shape(runner *run, int64_t shape, const sb_tensors *tensors
 out:
     sb_reference_free(&reference);
     sb_on_device_close(&device);
+    sb_free(data.realised);
     sb_free(data.outputs.lse);
     sb_free(data.outputs.o);
     return st;

@@ -51,6 +51,8 @@ out:
 sb_status sb_plan_cuda_open(sb_plan *plan, sb_err *err)
 {
     sb_status st = SB_OK;
+    SB_CHECK(!plan->tokens, err, SB_UNSUPPORTED,
+             "token patterns attend on the CPU alone; expected form: blocks");
     plan->cuda = sb_alloc(1, sizeof *plan->cuda);
     SB_CHECK(plan->cuda, err, SB_NO_MEMORY, "out of memory for a plan");
     SB_TRY(sb_cuda_attend_plan_create(&plan->problem,

@@ -54,13 +54,15 @@ static sb_status plan_kernel(sb_plan *plan, sb_err *err)
 {
     const sb_problem *p = &plan->problem;
     bool dense = !plan->method->select;
-    plan->kernel = sb_cpu_kernel_for(p, dense ? SB_DENSE_TILE : plan->block);
+    plan->kernel = plan->tokens ? sb_cpu_token_kernel_for(p)
+                                : sb_cpu_kernel_for(p, dense ? SB_DENSE_TILE : plan->block);
     size_t bytes = plan->kernel->scratch_bytes(p, dense ? plan->kernel->dense_tile : plan->block,
                                                plan->exec.n_threads);
     plan->kernel_scratch = sb_alloc((int64_t)bytes, 1);
     if (!plan->kernel_scratch)
         return sb_fail(err, SB_NO_MEMORY, "out of memory for %zu bytes of scratch", bytes);
-    (void)snprintf(plan->kernel_name, sizeof plan->kernel_name, "%s", plan->kernel->name);
+    (void)snprintf(plan->kernel_name, sizeof plan->kernel_name, "%s%s", plan->kernel->name,
+                   plan->tokens ? "-tokens" : "");
     return SB_OK;
 }
 

@@ -243,6 +243,23 @@ static void test_match(void)
     }
     EXPECT(number(5, "mu") == 1 && number(6, "mu") == 0.5 && number(7, "sinks") == 1);
 
+    TEST("match by density, unless by flops");
+    REQUIRE(parse("data: d\nmatch: {to: stem}\nmethods: [stem, uniform]\n"));
+    EXPECT(cfg.match_by == SB_MATCH_DENSITY);
+    REQUIRE(parse("data: d\nmatch: {to: stem, by: flops}\nmethods: [stem, uniform]\n"));
+    EXPECT(cfg.match_by == SB_MATCH_FLOPS && cfg.variants[1].target == 0);
+
+    TEST("match drops a solved parameter that is no budget");
+    REQUIRE(parse("data: d\nmatch: {to: stem}\n"
+                  "methods: [cosa: {top_p: [0.5, 0.9], stride: [4, 8]}, stem: {mu: [1, 0.5]}]\n"));
+    static const int64_t of_cosa[6] = {4, 5, 4, 5, -1, -1};
+    static const double strides[6] = {4, 4, 8, 8, 8, 8};
+    REQUIRE(cfg.n_variants == 6);
+    for (int64_t i = 0; i < 6; i++) {
+        EXPECT(cfg.variants[i].target == of_cosa[i] && number(i, "stride") == strides[i]);
+        EXPECT(i >= 4 || value_of(i, "top_p")->state == SB_VALUE_AUTO);
+    }
+
     TEST("match keeps to the same block");
     REQUIRE(parse("data: d\nmatch: {to: stem}\nblock: [128, 64]\n"
                   "methods: [stem: {mu: [1, 0.5]}, uniform: {block: 64}, uniform: {sinks: 1}]\n"));

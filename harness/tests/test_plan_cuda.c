@@ -168,6 +168,25 @@ static void own_attention_stays_where_it_runs(void)
     EXPECT(sb_mem_live() == 0);
 }
 
+static sb_status tokens_plan(const sb_problem *p, const sb_exec *exec, const sb_value *values,
+                             sb_plan **plan, sb_err *err)
+{
+    sb_status st = host_plan(p, exec, values, plan, err);
+    if (st == SB_OK)
+        (*plan)->tokens = true;
+    return st;
+}
+
+static void tokens_stay_on_the_cpu(void)
+{
+    sb_method m = host_method;
+    static result r;
+    sb_err err = {0};
+    m.plan = tokens_plan;
+    EXPECT(run(&m, NULL, SB_CUDA, &r, &err) == SB_UNSUPPORTED && strstr(err.msg, "form: blocks"));
+    EXPECT(sb_mem_live() == 0);
+}
+
 /* With ever more memory, planning fails cleanly until it succeeds. */
 static void too_little_memory_leaks_nothing(void)
 {
@@ -223,6 +242,8 @@ int main(void)
     same_on_both(&host_method, NULL, "cuda-fake+cpu-select");
     TEST("a method's own attention stays where it runs");
     own_attention_stays_where_it_runs();
+    TEST("a pattern of tokens stays on the CPU");
+    tokens_stay_on_the_cpu();
     TEST("too little memory leaks nothing");
     too_little_memory_leaks_nothing();
     TEST("failing allocations leak nothing");

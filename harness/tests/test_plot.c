@@ -167,7 +167,7 @@ static void test_data(void)
     EXPECT(holds(csv, "\n2,\"stem μ=1\",192,0.25,0.29,0.03,0,6,"));
     EXPECT(holds(csv, "\n3,\"stem μ=0.5\",192,0.2,0.24,0.04,0,6,"));
     EXPECT(holds(csv, "\n4,\"stem μ=0.5 +value\",192,0.2,0.24,0.03,1,6,"));
-    EXPECT(holds(csv, "\n9,\"dense\",192,1,1,0.001,0,,,60,,,\n"));
+    EXPECT(holds(csv, "\n19,\"dense\",192,1,1,0.001,0,,,60,,,\n"));
 
     const char *key = path_of("data/plots/data", "error_flops.key.tsv");
     EXPECT(holds(key, "\n4\tstem μ=0.5 +value\n"));
@@ -251,7 +251,7 @@ static void test_lengths(void)
     const char *csv = path_of("lengths/plots/data", "latency_length.csv");
     EXPECT(holds(csv,
                  "setting\n1,\"uniform\",128,0.2,0.24,0.02,1,4,8,12,10,16,\"k=1\"\n"
-                 "1,\"uniform\",192,0.24,0.28,0.02,0,6,12,18,15,24,\"k=2\"\n9,\"dense\",128,"));
+                 "1,\"uniform\",192,0.24,0.28,0.02,0,6,12,18,15,24,\"k=2\"\n19,\"dense\",128,"));
     clear(&s);
 }
 
@@ -294,10 +294,10 @@ static void test_unfinished(void)
 
 static void test_choice(void)
 {
-    TEST("eight curves at most are shown, methods taking turns");
+    TEST("eighteen curves at most are shown, methods taking turns");
     set s = {.n = 0};
     char params[64];
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 20; i++) {
         (void)snprintf(params, sizeof params, "k_start=2 mu=%.1f value=none", .1 * (i + 1));
         add(&s, 0, 128, "stem", params);
     }
@@ -306,15 +306,15 @@ static void test_choice(void)
     add(&s, 0, 128, "uniform", "k=2 sinks=4");
     sb_plot_group g;
     REQUIRE(sb_plot_group_build(s.records, s.n, s.records, &g, NULL) == SB_OK);
-    EXPECT(g.n_curves == 14 && g.n_points == 15);
+    EXPECT(g.n_curves == 22 && g.n_points == 23);
     int n_shown = 0;
     for (int64_t c = 0; c < g.n_curves; c++)
         if (g.curves[c].slot > 0)
             EXPECT(g.curves[c].slot == ++n_shown);
     EXPECT(n_shown == SB_PLOT_CURVES);
-    EXPECT(g.curves[0].slot == 1 && g.curves[11].slot == 6);
-    EXPECT(g.curves[12].slot == 7 && g.curves[13].slot == 8);
-    EXPECT(strcmp(g.curves[13].label, "uniform sinks=4") == 0);
+    EXPECT(g.curves[0].slot == 1 && g.curves[19].slot == 16);
+    EXPECT(g.curves[20].slot == 17 && g.curves[21].slot == 18);
+    EXPECT(strcmp(g.curves[21].label, "uniform sinks=4") == 0);
     EXPECT(strcmp(g.curves[0].label, "stem μ=0.1") == 0);
     sb_plot_group_free(&g);
     clear(&s);
@@ -331,6 +331,31 @@ static void test_matched(void)
     sb_plot_group g;
     REQUIRE(sb_plot_group_build(s.records, s.n, s.records, &g, NULL) == SB_OK);
     EXPECT(g.n_points == 1 && g.n_incomplete == 0);
+    sb_plot_group_free(&g);
+    clear(&s);
+
+    TEST("what is solved for, of whatever type, is in no label and parts no curve");
+    static const char *const curves[][2] = {
+        {"xattention", "xattention"},       {"streaming", "streaming tri"},
+        {"streaming", "streaming a_shape"}, {"oracle", "oracle mass"},
+        {"oracle", "oracle output"},
+    };
+    static const char *const params[][2] = {
+        {"threshold=0.91", "threshold=0.5"},
+        {"variant=tri window=100", "variant=tri window=64"},
+        {"variant=a_shape window=100", "variant=a_shape window=64"},
+        {"by=mass scope=layer schedule.total=5", "by=mass scope=layer schedule.total=6"},
+        {"by=output scope=layer schedule.total=5", "by=output scope=layer schedule.total=6"},
+    };
+    s.n = 0;
+    for (int i = 0; i < 5; i++)
+        for (int layer = 0; layer < 2; layer++)
+            (void)sb_record_set(&add(&s, layer, 128, curves[i][0], params[i][layer])->match_target,
+                                "density: stem mu=1", NULL);
+    REQUIRE(sb_plot_group_build(s.records, s.n, s.records, &g, NULL) == SB_OK);
+    EXPECT(g.n_curves == 5 && g.n_points == 5 && g.n_incomplete == 0);
+    for (int64_t i = 0; i < g.n_curves && i < 5; i++)
+        EXPECT_MSG(strcmp(g.curves[i].label, curves[i][1]) == 0, "%s", g.curves[i].label);
     sb_plot_group_free(&g);
     clear(&s);
 }

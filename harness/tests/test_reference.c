@@ -21,6 +21,7 @@ static const shape shapes[] = {
     {1, 1, 1, 1, 1, 1, 16, 0, SB_F32},           {2, 1, 62, 62, 20, 33, 16, 0, SB_BF16},
     {6, 2, 100, 213, 64, 64, 48, 0, SB_F32},     {3, 3, 213, 213, 80, 8, 64, 40, SB_F16},
     {2, 2, 213, 213, 128, 128, 256, 7, SB_BF16}, {4, 2, 1, 300, 7, 9, 64, 0, SB_F32},
+    {2, 1, 100, 213, 20, 33, 64, 0, SB_BF16},
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
@@ -41,7 +42,7 @@ typedef struct setup {
     float *exact[3];
     void *tensor[3];
     sb_inputs in;
-    sb_pattern pat;
+    sb_pattern pat, tokens; /* tokens: of pat's blocks, where those are of 64 */
     int64_t *rows, n_rows;
 } setup;
 
@@ -50,6 +51,27 @@ static int64_t tensor_size(const sb_problem *p, int i)
     return i == 0   ? p->n_heads * p->q_len * p->dim
            : i == 1 ? p->n_kv_heads * p->kv_len * p->dim
                     : p->n_kv_heads * p->kv_len * p->dim_v;
+}
+
+/* Half of the tokens in runs, and the queries' own: those after the first query's. */
+static void make_tokens(setup *s)
+{
+    int64_t n_lists = s->p.n_heads * s->pat.n_rows, start = s->p.kv_len - s->p.q_len;
+    (void)sb_pattern_alloc(&s->p, 64, s->pat.capacity, &s->tokens, NULL);
+    (void)sb_pattern_add_tokens(&s->tokens, NULL);
+    memcpy(s->tokens.row_ptr, s->pat.row_ptr, (size_t)(n_lists + 1) * sizeof *s->pat.row_ptr);
+    memcpy(s->tokens.col, s->pat.col, (size_t)s->pat.row_ptr[n_lists] * sizeof *s->pat.col);
+    for (int64_t list = 0; list < n_lists; list++)
+        for (int64_t i = s->pat.row_ptr[list]; i < s->pat.row_ptr[list + 1]; i++) {
+            bool diagonal = i == s->pat.row_ptr[list + 1] - 1, inside = true;
+            s->tokens.tokens[i] = 0;
+            for (int64_t j = 0; j < 64 && s->pat.col[i] * 64 + j < s->p.kv_len; j++) {
+                bool own = diagonal && s->pat.col[i] * 64 + j >= start;
+                if (inside || own)
+                    s->tokens.tokens[i] |= UINT64_C(1) << j;
+                inside ^= noise() > 0;
+            }
+        }
 }
 
 static void make_setup(setup *s, const shape *x)
@@ -84,6 +106,8 @@ static void make_setup(setup *s, const shape *x)
                     s->pat.col[n++] = (int32_t)j;
             s->pat.row_ptr[h * s->pat.n_rows + r + 1] = n;
         }
+    if (x->block == SB_TOKEN_BLOCK)
+        make_tokens(s);
     s->rows = sb_alloc(p.q_len, sizeof *s->rows);
     s->n_rows = sb_sample_rows(p.q_len, x->n_sampled, 3, s->rows);
 }
@@ -91,6 +115,7 @@ static void make_setup(setup *s, const shape *x)
 static void free_setup(setup *s)
 {
     sb_free(s->rows);
+    sb_pattern_free(&s->tokens);
     sb_pattern_free(&s->pat);
     for (int i = 0; i < 3; i++) {
         sb_free(s->tensor[i]);
@@ -116,7 +141,7 @@ static bool attended(const setup *s, const sb_pattern *pat, int64_t h, int64_t p
     int64_t list = h * pat->n_rows + position / pat->block - start / pat->block;
     for (int64_t i = pat->row_ptr[list]; i < pat->row_ptr[list + 1]; i++)
         if (key >= pat->col[i] * pat->block && key < (pat->col[i] + 1) * pat->block)
-            return true;
+            return !pat->tokens || pat->tokens[i] >> (key - pat->col[i] * pat->block) & 1;
     return false;
 }
 
@@ -160,7 +185,11 @@ static void check_against_definition(const setup *s, const sb_pattern *pat, cons
                            0x1.0001p-24L * fabsl(o[c]) + 1e-14L);
         }
     EXPECT_MSG(wrong == 0, "T %d S %d D %d, %s: %d values differ", (int)s->p.q_len,
-               (int)s->p.kv_len, (int)s->p.dim, pat ? "blocks" : "dense", (int)wrong);
+               (int)s->p.kv_len, (int)s->p.dim,
+               !pat          ? "dense"
+               : pat->tokens ? "tokens"
+                             : "blocks",
+               (int)wrong);
     sb_free(o);
 }
 
@@ -176,11 +205,12 @@ static bool same(const sb_reference *a, const sb_reference *b)
 static void test_definition(void)
 {
     TEST("the reference is the definition, for any number of threads");
-    for (int i = 0; i < 2 * N_SHAPES; i++) {
+    for (int i = 0; i < 3 * N_SHAPES; i++) {
         setup s;
         sb_reference one, three;
-        make_setup(&s, &shapes[i / 2]);
-        const sb_pattern *pat = i % 2 ? &s.pat : NULL;
+        make_setup(&s, &shapes[i / 3]);
+        const sb_pattern *patterns[] = {NULL, &s.pat, s.tokens.tokens ? &s.tokens : NULL};
+        const sb_pattern *pat = patterns[i % 3];
         REQUIRE(compute(&s, pat, 1, &one) == SB_OK);
         REQUIRE(compute(&s, pat, 3, &three) == SB_OK);
         check_against_definition(&s, pat, &one);

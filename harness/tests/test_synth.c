@@ -104,14 +104,20 @@ static void test_mask(void)
     TEST("mask files");
     const int64_t row_ptr[] = {0, 1, 3};
     const int32_t col[] = {0, 0, 1};
+    const uint64_t kept[] = {UINT64_MAX, 5, UINT64_C(1) << 63};
     const char *const attributes[] = {"method=stem", "mask_hash=1234567890123456", "density=0.75",
                                       "tokens=128", "note=1 of 2"};
     sb_err err = {0};
-    REQUIRE(sb_mask_write(path, row_ptr, 2, col, attributes, 5, &err) == SB_OK);
+    REQUIRE(sb_mask_write(path, row_ptr, 2, col, NULL, attributes, 5, &err) == SB_OK);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    EXPECT(H5Lexists(file, "tokens", H5P_DEFAULT) == 0);
+    EXPECT(H5Fclose(file) >= 0);
+    REQUIRE(sb_mask_write(path, row_ptr, 2, col, kept, attributes, 5, &err) == SB_OK);
+    file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     hid_t set = H5Dopen2(file, "row_ptr", H5P_DEFAULT);
     int64_t rows[3] = {-1}, tokens = 0;
     int32_t cols[3] = {-1};
+    uint64_t kept_back[3] = {0};
     double density = 0;
     char *hash = NULL, *text = NULL;
     EXPECT(H5Dread(set, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows) >= 0);
@@ -120,6 +126,10 @@ static void test_mask(void)
     set = H5Dopen2(file, "col", H5P_DEFAULT);
     EXPECT(H5Dread(set, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, cols) >= 0);
     EXPECT(memcmp(cols, col, sizeof cols) == 0);
+    sb_h5_close(set);
+    set = H5Dopen2(file, "tokens", H5P_DEFAULT);
+    EXPECT(H5Dread(set, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, kept_back) >= 0);
+    EXPECT(memcmp(kept_back, kept, sizeof kept) == 0);
     sb_h5_close(set);
     EXPECT(sb_h5_get_int(file, "tokens", &tokens, &err) == SB_OK && tokens == 128);
     EXPECT(sb_h5_get_real(file, "density", &density, &err) == SB_OK && density == 0.75);

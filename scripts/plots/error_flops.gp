@@ -3,8 +3,8 @@ name = ARG1
 format = ARG2
 load ARG0[1:strlen(ARG0) - strlen("error_flops.gp")]."style.gp"
 
-stats data using (column("slot") < 9 ? column("budget") : NaN) nooutput name "x"
-stats data using (column("slot") < 9 ? column("rel_l2") : NaN) nooutput name "y"
+stats data using (column("slot") < dense ? column("budget") : NaN) nooutput name "x"
+stats data using (column("slot") < dense ? column("rel_l2") : NaN) nooutput name "y"
 axis = "x"; low = x_min / 1.1; high = x_max * 1.1; eval log_axis
 axis = "y"; low = y_min / 1.2; high = y_max * 1.2; eval log_axis
 set xlabel "budget: FLOPs of select and attend / FLOPs of dense"

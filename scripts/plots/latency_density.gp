@@ -4,8 +4,8 @@ format = ARG2
 load ARG0[1:strlen(ARG0) - strlen("latency_density.gp")]."style.gp"
 
 level = NaN
-stats data using (column("slot") == 9 ? (level = column("total_ms"), 0) : 0) nooutput
-stats data using (column("slot") < 9 ? column("density") : NaN) nooutput name "kept"
+stats data using (column("slot") == dense ? (level = column("total_ms"), 0) : 0) nooutput
+stats data using (column("slot") < dense ? column("density") : NaN) nooutput name "kept"
 set xrange [0:kept_max * 1.08]
 set yrange [0:*]
 set xlabel "density: kept / all causal blocks"

@@ -12,7 +12,7 @@ set xtics ()
 do for [e = 6:20] { eval sprintf('set xtics add ("%s" %d)', e < 10 ? sprintf("%d", 2**e) : sprintf("%dK", 2**(e - 10)), 2**e) }
 set xlabel "length, tokens"
 set ylabel "time of one layer, ms"
-plot data using "tokens":(of(9, "total_ms")) with linespoints linecolor rgb "#000000" \
+plot data using "tokens":(of(dense, "total_ms")) with linespoints linecolor rgb "#000000" \
          linewidth 1.5 pointtype 2 title "dense", \
      for [i = 1:n_shown] data using "tokens":(of(slot[i], "total_ms")):"total_ms_lo":"total_ms_hi" \
          with yerrorbars linecolor rgb colour[slot[i]] linewidth 1.5 pointtype shape[slot[i]] pointsize 0.1 notitle, \

@@ -18,10 +18,12 @@ set yrange [high:0]
 set colorbox user origin screen 0.9, screen below(68) size screen 0.018, screen 160.0 / height
 set label 98 "share of heads\nthat keep\nthe block" at screen 0.895, screen below(288) \
     textcolor rgb ink font small
+# the density of a long label goes below it
+titled(s) = strlen(s) > 28 && strstrt(s, "  (") ? s[1:strstrt(s, "  (") - 1]."\n".s[strstrt(s, "  (") + 2:] : s
 set multiplot layout n_rows, n_cols \
     margins 0.075, 0.875, below(68), 1 - 34.0 / height spacing 0.032, 34.0 / height
 do for [i = 1:n_shown] {
-    set title label[slot[i]] noenhanced offset 0, -0.6 font small
+    set title titled(label[slot[i]]) noenhanced offset 0, -0.6 font small
     unset xtics
     unset ytics
     unset xlabel

@@ -1,11 +1,14 @@
 # What all pictures share. Loaded by NAME.gp, which sets `name` and `format` (svg, png, pdf) first.
-# Reads data/NAME.key.tsv: texts of the key (slot 1 to 8) and lines of the caption (slot 0).
+# Reads data/NAME.key.tsv: texts of the key (slot 1 to 18) and lines of the caption (slot 0).
 set encoding utf8
 set datafile columnheaders
 set datafile missing "NaN"
 
-array label[8]
-array slot[8]
+n_colours = 9
+most = 2 * n_colours
+dense = most + 1 # slot of the baseline in the data
+array label[most]
+array slot[most]
 n_shown = 0
 n_lines = 0
 caption = ""
@@ -19,11 +22,12 @@ data = "data/".name.".csv"
 
 # Sizes in SVG pixels: the picture (`tall` where it is set), or a grid of square panels where `panels`
 # is set, then 18 for each line of the caption.
-width = 920
+many = n_shown > n_colours
+width = many ? 1040 : 920
 n_cols = n_shown <= 3 ? n_shown : n_shown == 4 ? 2 : n_shown <= 6 ? 3 : 4
 n_rows = (n_shown + n_cols - 1) / n_cols
 pitch = n_cols == 1 ? 460 : 0.79 * width / n_cols + 38
-body = exists("panels") ? 75 + pitch * n_rows : exists("tall") ? tall : 540
+body = exists("panels") ? 75 + pitch * n_rows : exists("tall") ? tall : many ? 620 : 540
 height = int(body) + 18 * n_lines
 below(pixels) = (18.0 * n_lines + 12 + pixels) / height
 if (format eq "svg") {
@@ -42,11 +46,19 @@ if (format eq "pdf") {
 }
 set output name.".".format
 
-# Okabe and Ito's colours that carry on white, then two darker ones; each with a shape of its own.
-array colour[8] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#7A7A00"]
-array shape[8] = [7, 5, 9, 11, 13, 6, 4, 8]
-do for [i = 1:8] {
+# Okabe and Ito's colours that carry on white, then three darker ones; solid with full markers, then
+# dashed with open ones.
+array colour[most]
+array shape[most]
+hues = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #332288 #7A7A00 #882255"
+full = "7 5 9 11 13 15 7 5 9"
+open = "6 4 8 10 12 14 6 4 8"
+do for [i = 1:most] {
+    k = (i - 1) % n_colours + 1
+    colour[i] = word(hues, k)
+    shape[i] = int(word(i > n_colours ? open : full, k))
     set linetype i linecolor rgb colour[i] linewidth 2 pointtype shape[i] pointsize 0.9
+    if (i > n_colours) { set linetype i dashtype (8, 4) }
 }
 ink = "#222222"
 faint = "#666666"
@@ -56,7 +68,8 @@ set grid linetype 1 linecolor rgb "#e2e2e2" linewidth 0.8
 set xlabel textcolor rgb ink
 set ylabel textcolor rgb ink
 set title noenhanced textcolor rgb ink
-set key outside right top vertical Left reverse noenhanced samplen 2 spacing 1.25 textcolor rgb ink
+set key outside right top vertical maxcols 1 Left reverse noenhanced samplen 2 spacing 1.25 textcolor rgb ink
+if (many) { set key samplen 3 spacing 1.2 width -6 font small }
 set tmargin at screen 1 - 16.0 / height
 set bmargin at screen below(72)
 set label 99 caption at screen 12.0 / width, screen below(-12) left noenhanced \

@@ -10,15 +10,16 @@ extern "C" {
 /**
  * One CPU attention kernel. The table sb_cpu_kernels() lists them best first.
  *
- * attend: exact softmax(scale q k^T) v over the kept blocks of `pat`, token-level causal mask on
- * the diagonal block; pat == NULL means every causal block. Online softmax with float32
- * accumulation; O rounded to problem.dtype, LSE float32. The result does not depend on n_threads.
- * Allocates nothing: `scratch` holds scratch_bytes(p, block, n_threads) bytes, aligned to 64. block
- * is pat->block, or any tile size for dense.
+ * attend: exact softmax(scale q k^T) v over the kept blocks of `pat`, or the kept tokens of those,
+ * token-level causal mask on the diagonal block; pat == NULL means every causal block. Online
+ * softmax with float32 accumulation; O rounded to problem.dtype, LSE float32. The result does not
+ * depend on n_threads. Allocates nothing: `scratch` holds scratch_bytes(p, block, n_threads) bytes,
+ * aligned to 64. block is pat->block, or any tile size for dense.
  */
 typedef struct sb_attend_kernel {
     const char *name;   /**< recorded in results: "portable-avx512" */
     const char *isa;    /**< "x86-64", "avx2", "avx512", "amx" */
+    bool tokens;        /**< takes patterns of tokens too */
     int64_t dense_tile; /**< block with which dense attention runs best */
     bool (*available)(void);
     bool (*supports)(const sb_problem *p, int64_t block); /**< NULL: every problem and block */
@@ -53,6 +54,9 @@ sb_status sb_isa_limit(const char *isa, sb_err *err);
  *  sb_isa_limit, else within that of the environment's STEMBENCH_ISA_MAX. Never NULL: the portable
  *  kernel runs everything anywhere. */
 const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block);
+
+/** The same for patterns of tokens. */
+const sb_attend_kernel *sb_cpu_token_kernel_for(const sb_problem *p);
 
 #ifdef __cplusplus
 }

@@ -49,7 +49,7 @@ sb_status sb_isa_limit(const char *isa, sb_err *err)
     return sb_fail(err, SB_USAGE, "isa is '%.40s'; expected amx, avx512, avx2 or x86-64", isa);
 }
 
-const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block)
+static const sb_attend_kernel *best(const sb_problem *p, int64_t block, bool tokens)
 {
     const char *max = limit ? limit : getenv("STEMBENCH_ISA_MAX");
     int from = 0;
@@ -57,7 +57,17 @@ const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block)
     while (max && from < N_KERNELS - 1 && strcmp(kernels[from]->isa, max) != 0)
         from++;
     for (int i = from; i < N_KERNELS - 1; i++)
-        if (sb_attend_runs(kernels[i], p, block))
+        if ((kernels[i]->tokens || !tokens) && sb_attend_runs(kernels[i], p, block))
             return kernels[i];
     return kernels[N_KERNELS - 1];
+}
+
+const sb_attend_kernel *sb_cpu_kernel_for(const sb_problem *p, int64_t block)
+{
+    return best(p, block, false);
+}
+
+const sb_attend_kernel *sb_cpu_token_kernel_for(const sb_problem *p)
+{
+    return best(p, SB_TOKEN_BLOCK, true);
 }

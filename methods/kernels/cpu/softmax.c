@@ -10,6 +10,7 @@ enum { LANES = 16 };
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef float loose_lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 typedef int32_t words __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef uint32_t bits __attribute__((vector_size(LANES * sizeof(uint32_t))));
 
 #define LOAD(x) (*(const loose_lanes *)(const void *)(x))
 
@@ -49,7 +50,7 @@ SB_ALWAYS_INLINE void exp_lanes(lanes *x, float max)
     p = p * f + 0x1.ebfbe2p-3f;
     p = p * f + 0x1.62e432p-1f;
     p = p * f + 1.0f;
-    *x = (lanes)(((words)p + ((words)rounded << 23)) & (y >= zero - 87.0f));
+    *x = (lanes)(((bits)p + ((bits)rounded << 23)) & (bits)(y >= zero - 87.0f));
 }
 
 SB_CLONES
