@@ -169,6 +169,8 @@ sb_status sb_rig_select(const sb_method *m, const char *text, const sb_rig *rig,
     SB_TRY(sb_rig_values(m, text, values, err));
     SB_TRY(sb_plan_create(m, &rig->problem, &exec, values, &own, err));
     SB_TRY(sb_pattern_alloc(&rig->problem, own->block, own->pattern_capacity, pat, err));
+    if (own->tokens)
+        SB_TRY(sb_pattern_add_tokens(pat, err));
     SB_TRY(sb_plan_select(own, &rig->in, pat, err));
     if (plan) {
         *plan = own;
@@ -185,13 +187,18 @@ int64_t sb_rig_count(const sb_pattern *pat, int64_t b, int64_t h, int64_t r)
     return pat->row_ptr[i + 1] - pat->row_ptr[i];
 }
 
-bool sb_rig_keeps(const sb_pattern *pat, int64_t b, int64_t h, int64_t r, int64_t J)
+uint64_t sb_rig_tokens(const sb_pattern *pat, int64_t b, int64_t h, int64_t r, int64_t J)
 {
-    int64_t i = (b * pat->n_heads + h) * pat->n_rows + r;
+    int64_t i = sb_pattern_row(pat, b, h, r);
     for (int64_t at = pat->row_ptr[i]; at < pat->row_ptr[i + 1]; at++)
         if (pat->col[at] == J)
-            return true;
-    return false;
+            return pat->tokens ? pat->tokens[at] : UINT64_MAX;
+    return 0;
+}
+
+bool sb_rig_keeps(const sb_pattern *pat, int64_t b, int64_t h, int64_t r, int64_t J)
+{
+    return sb_rig_tokens(pat, b, h, r, J) != 0;
 }
 
 bool sb_rig_same(const sb_pattern *a, const sb_pattern *b)
@@ -199,5 +206,8 @@ bool sb_rig_same(const sb_pattern *a, const sb_pattern *b)
     int64_t n = a->n_batch * a->n_heads * a->n_rows;
     return n == b->n_batch * b->n_heads * b->n_rows && a->block == b->block &&
            memcmp(a->row_ptr, b->row_ptr, (size_t)(n + 1) * sizeof *a->row_ptr) == 0 &&
-           memcmp(a->col, b->col, (size_t)a->row_ptr[n] * sizeof *a->col) == 0;
+           memcmp(a->col, b->col, (size_t)a->row_ptr[n] * sizeof *a->col) == 0 &&
+           !a->tokens == !b->tokens &&
+           (!a->tokens ||
+            memcmp(a->tokens, b->tokens, (size_t)a->row_ptr[n] * sizeof *a->tokens) == 0);
 }

@@ -52,7 +52,11 @@ sb_status sb_rig_select(const sb_method *m, const char *text, const sb_rig *rig,
 int64_t sb_rig_count(const sb_pattern *pat, int64_t b, int64_t h, int64_t r);
 bool sb_rig_keeps(const sb_pattern *pat, int64_t b, int64_t h, int64_t r, int64_t J);
 
-/** Same lists, bit for bit. */
+/** Tokens kept of key block J in one list: all bits in a pattern of whole blocks, 0 where J is not
+ *  among the list. */
+uint64_t sb_rig_tokens(const sb_pattern *pat, int64_t b, int64_t h, int64_t r, int64_t J);
+
+/** Same lists and tokens, bit for bit. */
 bool sb_rig_same(const sb_pattern *a, const sb_pattern *b);
 
 #endif

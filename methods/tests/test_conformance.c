@@ -68,6 +68,10 @@ static void run_plan(sb_plan *plan, const sb_rig *rig, outcome *r)
     int64_t capacity = plan->pattern_capacity;
     if (sparse) {
         REQUIRE(sb_pattern_alloc(p, plan->block, capacity + GUARD, &r->pat, &err) == SB_OK);
+        if (plan->tokens) {
+            REQUIRE(sb_pattern_add_tokens(&r->pat, &err) == SB_OK);
+            memset(r->pat.tokens, POISON, (size_t)(capacity + GUARD) * sizeof *r->pat.tokens);
+        }
         r->pat.capacity = capacity;
         memset(r->pat.col, POISON, (size_t)(capacity + GUARD) * sizeof *r->pat.col);
         memset(r->pat.row_ptr, POISON,
@@ -86,6 +90,9 @@ static void run_plan(sb_plan *plan, const sb_rig *rig, outcome *r)
     sb_free(still_armed);
     if (sparse)
         EXPECT(poisoned((unsigned char *)(r->pat.col + capacity), GUARD * sizeof *r->pat.col));
+    if (plan->tokens)
+        EXPECT(
+            poisoned((unsigned char *)(r->pat.tokens + capacity), GUARD * sizeof *r->pat.tokens));
     EXPECT(guards_intact(r->o, r->n_o, r->o_bytes));
     EXPECT(guards_intact(r->lse, r->n_lse, sizeof(float)));
 }
@@ -111,24 +118,31 @@ static bool same_outcome(const outcome *a, const outcome *b)
            (!a->pat.row_ptr || sb_rig_same(&a->pat, &b->pat));
 }
 
-/* The list as flags [n_blocks]; counts what is kept and checks its form. */
-static int64_t unpack(const sb_pattern *pat, int64_t list, int64_t row, bool *keep)
+/* The list as flags of keys [n_keys]; counts the blocks and checks the list's form. */
+static int64_t unpack(const sb_pattern *pat, int64_t list, int64_t row, int64_t n_keys, bool *keep)
 {
     int64_t begin = pat->row_ptr[list], end = pat->row_ptr[list + 1];
-    bool valid = begin < end && end <= pat->capacity;
+    bool valid = begin < end && end <= pat->capacity && pat->col[end - 1] == row;
     for (int64_t at = begin; valid && at < end; at++) {
+        int64_t first = pat->col[at] * pat->block;
+        bool some = false;
         valid = pat->col[at] >= 0 && pat->col[at] <= row &&
                 (at == begin || pat->col[at] > pat->col[at - 1]);
-        if (valid)
-            keep[pat->col[at]] = true;
+        for (int64_t j = first; valid && j < first + pat->block; j++) {
+            bool kept = !pat->tokens || (pat->tokens[at] >> (j - first) & 1);
+            valid = !pat->tokens || !kept || j < n_keys;
+            some = some || kept;
+            if (j < n_keys)
+                keep[j] = kept;
+        }
+        valid = valid && some;
     }
-    valid = valid && keep[row];
     EXPECT(valid);
     return valid ? end - begin : 0;
 }
 
 typedef struct tally {
-    int64_t blocks, causal_blocks;
+    int64_t blocks, causal_blocks, tokens, causal_tokens; /* tokens: keys that a list keeps */
     double pairs, causal_pairs;
 } tally;
 
@@ -139,15 +153,15 @@ static double tolerance(sb_dtype dtype, double value, double row_rms)
     return unit[dtype] * fabs(value) + 4e-6 + (dtype == SB_BF16 ? row_rms / 64 : 0);
 }
 
-/* One query token against the float64 attention over keep. */
+/* One query token against the float64 attention over the keys kept. */
 static void check_token(const sb_rig *rig, const sb_oracle *o, const outcome *r, int64_t b,
-                        int64_t h, int64_t t, int64_t block, const bool *keep)
+                        int64_t h, int64_t t, const bool *keep)
 {
     const sb_problem *p = &rig->problem;
     double wanted[128];
     float got[128], lse;
     int64_t at = (b * p->n_heads + h) * p->q_len + t;
-    double wanted_lse = sb_oracle_attend(o, block, h, t, keep, wanted);
+    double wanted_lse = sb_oracle_attend(o, 1, h, t, keep, wanted);
     sb_to_f32(p->dtype, r->o + GUARD + (size_t)(at * p->dim_v) * r->o_bytes, got, p->dim_v);
     memcpy(&lse, r->lse + GUARD + (size_t)at * sizeof lse, sizeof lse);
     int64_t wrong = 0;
@@ -172,23 +186,28 @@ static void check_sequence(const sb_rig *rig, const outcome *r, int64_t b, int64
     sb_oracle o = sb_oracle_load(p, &rig->in, b);
     int64_t first = sb_oracle_first_row(&o, block), n_rows = sb_oracle_n_rows(&o, block);
     int64_t start = o.kv_len - o.q_len;
-    bool *keep = sb_oracle_calloc(sb_oracle_n_blocks(&o, block), sizeof *keep);
+    bool *keep = sb_oracle_calloc(o.kv_len, sizeof *keep);
     for (int64_t i = 0; i < o.n_heads * n_rows; i++) {
         int64_t h = i / n_rows, row = first + i % n_rows;
-        memset(keep, r->pat.col ? 0 : 1, (size_t)(row + 1) * sizeof *keep);
+        memset(keep, r->pat.col ? 0 : 1, (size_t)o.kv_len * sizeof *keep);
         if (r->pat.col)
-            sum->blocks +=
-                unpack(&r->pat, (b * o.n_heads + h) * r->pat.n_rows + i % n_rows, row, keep);
+            sum->blocks += unpack(&r->pat, (b * o.n_heads + h) * r->pat.n_rows + i % n_rows, row,
+                                  o.kv_len, keep);
         sum->causal_blocks += row + 1;
+        for (int64_t j = 0; j < (row + 1) * block && j < o.kv_len; j++) {
+            sum->tokens += keep[j];
+            sum->causal_tokens++;
+        }
         for (int64_t position = row * block; position < (row + 1) * block; position++) {
             if (position < start || position >= o.kv_len)
                 continue;
             for (int64_t j = 0; j <= position; j++) {
-                sum->pairs += keep[j / block];
+                sum->pairs += keep[j];
                 sum->causal_pairs++;
             }
+            EXPECT(keep[position]);
             if (position % step == 0 || position + 2 >= o.kv_len)
-                check_token(rig, &o, r, b, h, position - start, block, keep);
+                check_token(rig, &o, r, b, h, position - start, keep);
         }
     }
     for (int64_t h = 0; h < o.n_heads; h++) {
@@ -220,8 +239,13 @@ static void check_outcome(const sb_rig *rig, const outcome *r, int64_t block, in
     sb_pattern_stats stats = sb_pattern_measure(&rig->problem, &r->pat);
     EXPECT(stats.blocks == sum.blocks && stats.causal_blocks == sum.causal_blocks);
     EXPECT(near(stats.pairs, sum.pairs) && near(stats.causal_pairs, sum.causal_pairs));
-    EXPECT(near(stats.tile_pairs, (double)(sum.blocks * block * block)));
-    EXPECT(near(stats.density, (double)sum.blocks / (double)sum.causal_blocks));
+    if (r->pat.tokens) {
+        EXPECT(near(stats.tile_pairs, (double)(sum.tokens * block)));
+        EXPECT(near(stats.density, (double)sum.tokens / (double)sum.causal_tokens));
+    } else {
+        EXPECT(near(stats.tile_pairs, (double)(sum.blocks * block * block)));
+        EXPECT(near(stats.density, (double)sum.blocks / (double)sum.causal_blocks));
+    }
     EXPECT(near(stats.pair_density, sum.pairs / sum.causal_pairs));
 }
 
@@ -300,7 +324,7 @@ static int64_t check_append(const subject *s, bool *invariant)
     for (int64_t h = 0; h < 4; h++)
         for (int64_t I = 0; I < 600 / some.block; I++)
             for (int64_t J = 0; J <= I; J++)
-                changed += sb_rig_keeps(&all, 0, h, I, J) != sb_rig_keeps(&some, 0, h, I, J);
+                changed += sb_rig_tokens(&all, 0, h, I, J) != sb_rig_tokens(&some, 0, h, I, J);
     *invariant = !s->method->append_invariant || s->method->append_invariant(values);
     EXPECT_MSG(!*invariant || changed == 0, "%s %s: %lld blocks change", s->method->name, s->text,
                (long long)changed);
@@ -320,17 +344,53 @@ static const sb_rig_shape shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-static subject make_subject(const sb_method *m, const char *variant, int64_t block)
+/* How methods are made sparse on small shapes; one that is not here has the defaults of each of its
+ * variants, and a budget of a quarter. */
+static const struct preset {
+    const char *method, *text;
+    bool own_block; /* of 64, whatever is asked */
+} presets[] = {
+    {"streaming", "sink=20 window=50", false},
+    {"streaming", "variant=tri sink=20 window=50 last=30", false},
+    {"minference", "vertical=30 slash=100 form=tokens", true},
+    {"minference", "vertical=30 slash=100 form=blocks", false},
+    {"minference", "variant=block_sparse top_k=3", false},
+    {"flexprefill", "gamma=0.5 tau=0 min_budget=16", false},
+    {"flexprefill", "gamma=0.5 tau=1 min_budget=16", false},
+    {"xattention", "threshold=0.5 chunk=128", false},
+    {"sparge", "variant=cdf keep=0.5 similarity=0.1 block_q=128 block_k=128", false},
+    {"sparge", "variant=top keep=0.3 similarity=0.1 block_q=128 block_k=128", false},
+    {"flashprefill", "alpha=0.9 sink=16 window=32 last_full=1", false},
+    {"cosa", "top_p=0.4", false},
+    {"vecattention", "variant=kernel threshold=0.9 form=tokens", true},
+    {"vecattention", "variant=kernel threshold=0.9 group=8192 form=blocks", true},
+    {"vecattention", "variant=reference threshold=0.9 band=1 form=tokens", true},
+    {"vecattention", "variant=reference threshold=0.9 band=1 form=blocks", true},
+    {"oracle", "by=mass scope=layer k=0.25", false},
+    {"oracle", "by=output scope=layer k=0.25", false},
+    {"oracle", "by=mass scope=row k=0.25", false},
+    {"oracle", "by=output scope=row k=0.25", false},
+};
+enum { N_PRESETS = sizeof presets / sizeof *presets };
+
+static bool has_preset(const sb_method *m)
+{
+    for (int i = 0; i < N_PRESETS; i++)
+        if (strcmp(presets[i].method, m->name) == 0)
+            return true;
+    return false;
+}
+
+/* `text` with the block and a quarter for each budget that it leaves open. */
+static subject make_subject(const sb_method *m, const char *text, int64_t block)
 {
     subject s = {.method = m};
-    size_t used = 0;
-    if (variant)
-        used += (size_t)snprintf(s.text, sizeof s.text, "variant=%s ", variant);
+    size_t used = (size_t)snprintf(s.text, sizeof s.text, "%s ", text);
     if (sb_param_index(m, "block") >= 0)
         used +=
             (size_t)snprintf(s.text + used, sizeof s.text - used, "block=%lld ", (long long)block);
     for (int i = 0; i < m->n_params; i++)
-        if (m->params[i].type == SB_BUDGET && !m->params[i].optional)
+        if (m->params[i].type == SB_BUDGET && !m->params[i].optional && !strstr(text, "k="))
             used += (size_t)snprintf(s.text + used, sizeof s.text - used, "%s=0.25 ",
                                      m->params[i].name);
     return s;
@@ -339,24 +399,42 @@ static subject make_subject(const sb_method *m, const char *variant, int64_t blo
 /* Two sets of inputs for each shape. */
 static sb_rig rigs[N_SHAPES], others[N_SHAPES];
 
-static void check_method(const sb_method *m, const char *variant)
+static void check_method(const sb_method *m, const char *text, bool own_block)
 {
     static const int64_t blocks[] = {16, 64, 128};
     char name[256];
     for (int i = 0; i < N_SHAPES * 3; i++) {
         int64_t tokens = shapes[i / 3].kv_len[0];
-        subject s = make_subject(m, variant, blocks[i % 3]);
+        subject s = make_subject(m, text, blocks[i % 3]);
+        if (own_block && blocks[i % 3] != 64)
+            continue;
         snprintf(name, sizeof name, "%s %s%lld tokens", m->name, s.text, (long long)tokens);
         TEST(name);
         check_shape(&s, &rigs[i / 3], &others[i / 3], tokens > 1000 ? 61 : 7);
-        if (i % 3 == 0)
+        if (i % 3 == 0 || own_block)
             check_allocation_failures(&s, &rigs[i / 3]);
     }
     if (m->select) {
         TEST("append_invariant is true");
-        subject s = make_subject(m, variant, 16);
+        subject s = make_subject(m, text, own_block ? 64 : 16);
         bool invariant;
         check_append(&s, &invariant);
+    }
+}
+
+static void check_variants(const sb_method *m)
+{
+    char choices[128] = "", text[160];
+    int v = sb_param_index(m, "variant");
+    if (v < 0) {
+        check_method(m, "", false);
+        return;
+    }
+    snprintf(choices, sizeof choices, "%s", m->params[v].choices);
+    for (char *save = NULL, *word = strtok_r(choices, "|", &save); word;
+         word = strtok_r(NULL, "|", &save)) {
+        snprintf(text, sizeof text, "variant=%s", word);
+        check_method(m, text, false);
     }
 }
 
@@ -364,17 +442,14 @@ static void test_methods(void)
 {
     int n;
     const sb_method *const *methods = sb_methods(&n);
-    for (int i = 0; i < n; i++) {
-        char choices[128] = "";
-        int v = sb_param_index(methods[i], "variant");
-        if (v < 0) {
-            check_method(methods[i], NULL);
-            continue;
-        }
-        snprintf(choices, sizeof choices, "%s", methods[i]->params[v].choices);
-        for (char *save = NULL, *word = strtok_r(choices, "|", &save); word;
-             word = strtok_r(NULL, "|", &save))
-            check_method(methods[i], word);
+    for (int i = 0; i < n; i++)
+        if (!has_preset(methods[i]))
+            check_variants(methods[i]);
+    for (int i = 0; i < N_PRESETS; i++) {
+        const sb_method *m = sb_method_find(presets[i].method);
+        EXPECT_MSG(m, "no method %s", presets[i].method);
+        if (m)
+            check_method(m, presets[i].text, presets[i].own_block);
     }
     TEST("a bonus that changes earlier rows says so");
     static const char *const bonuses[] = {"none", "paper", "angelslim", "hpc"};
