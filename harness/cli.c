@@ -76,12 +76,21 @@ static const command commands[] = {
      "draw every plot that a run's results allow into RUN_DIR/plots",
      "  --format F       svg, png or pdf (svg)\n"
      "  --quiet          do not list the plots\n"},
+    {"compare", sb_cmd_compare, 2, 2, "BASELINE CANDIDATE [options]",
+     "compare two run directories; exit 1 when the candidate is worse or a gate fails",
+     "  --gate GATE.yaml judge by these gates instead of the built-in tolerances\n"
+     "  --format F       text, markdown or junit (text)\n"
+     "  --where COL=GLOB compare these cells alone: layer=2, tokens=[2048,8192], params=mu=0.7\n"
+     "  --force          compare times across machines\n"
+     "Without gates a cell is worse when its pattern differs at all, or a fidelity column is\n"
+     "worse by more than kernels differ (multiples of impl_rel_l2). Missing and newly failed\n"
+     "cells fail in any case, latency where a gate says so.\n"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 /* ---- options ------------------------------------------------------------------------------- */
 
-enum { OPT_FRESH = 256, OPT_QUIET, OPT_HELP, OPT_SET, OPT_TEXT, OPT_NUMBER };
+enum { OPT_FRESH = 256, OPT_QUIET, OPT_FORCE, OPT_HELP, OPT_SET, OPT_TEXT, OPT_NUMBER };
 
 typedef struct text_option {
     const char *name;
@@ -130,7 +139,9 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
                                  {"format", &args->format},
                                  {"dtype", &args->dtype},
                                  {"isa", &args->isa},
-                                 {"set", NULL}};
+                                 {"gate", &args->gate},
+                                 {"set", NULL},
+                                 {"where", NULL}};
     const number_option numbers[] = {
         {"threads", &args->threads, 1, 1024},   {"layer", &args->layer, 0, 1 << 20},
         {"tokens", &args->tokens, 1, 1 << 27},  {"heads", &args->heads, 1, 4096},
@@ -139,13 +150,16 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
         {"sinks", &args->sinks, 0, 1 << 20},    {"needles", &args->needles, 0, 1024},
         {"seed", &args->seed, 0, INT64_MAX},    {"compress", &args->compress, 0, 9}};
     enum {
+        N_FLAGS = 4,
         N_TEXTS = sizeof texts / sizeof texts[0],
         N_NUMBERS = sizeof numbers / sizeof numbers[0]
     };
-    struct option longs[N_TEXTS + N_NUMBERS + 4] = {{"fresh", no_argument, NULL, OPT_FRESH},
-                                                    {"quiet", no_argument, NULL, OPT_QUIET},
-                                                    {"help", no_argument, NULL, OPT_HELP}};
-    int n = 3;
+    struct option longs[N_FLAGS + N_TEXTS + N_NUMBERS + 1] = {
+        {"fresh", no_argument, NULL, OPT_FRESH},
+        {"quiet", no_argument, NULL, OPT_QUIET},
+        {"force", no_argument, NULL, OPT_FORCE},
+        {"help", no_argument, NULL, OPT_HELP}};
+    int n = N_FLAGS;
     for (int i = 0; i < N_TEXTS; i++)
         longs[n++] = (struct option){texts[i].name, required_argument, NULL, OPT_TEXT};
     for (int i = 0; i < N_NUMBERS; i++)
@@ -172,14 +186,16 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
             args->fresh = true;
         else if (c == OPT_QUIET)
             args->quiet = true;
-        else if (c == OPT_TEXT && strcmp(longs[at].name, "set") == 0) {
+        else if (c == OPT_FORCE)
+            args->force = true;
+        else if (c == OPT_TEXT && !texts[at - N_FLAGS].value) {
             if (args->n_sets == SB_MAX_SETS)
-                return sb_fail(err, SB_USAGE, "more than %d --set", SB_MAX_SETS);
+                return sb_fail(err, SB_USAGE, "more than %d --%s", SB_MAX_SETS, longs[at].name);
             args->sets[args->n_sets++] = optarg;
         } else if (c == OPT_TEXT) {
-            *texts[at - 3].value = optarg;
+            *texts[at - N_FLAGS].value = optarg;
         } else {
-            const number_option *o = &numbers[at - 3 - N_TEXTS];
+            const number_option *o = &numbers[at - N_FLAGS - N_TEXTS];
             sb_status st = parse_whole(o->name, optarg, o->min, o->max, o->value, err);
             if (st != SB_OK)
                 return st;

@@ -200,12 +200,12 @@ static sb_status get_record(hid_t file, hid_t group, bool whole, sb_record *r, s
     sb_status st = SB_OK;
     char *provenance = NULL;
     SB_TRY(get_columns(group, r, err));
+    SB_TRY(sb_h5_get_text(group, "config", &r->config, err));
+    SB_TRY(sb_h5_get_text(group, "provenance", whole ? &provenance : &r->provenance, err));
     if (!whole)
         goto out;
     SB_TRY(sb_h5_get_int(group, "pos_bin", &r->pos_bin, err));
     SB_TRY(sb_h5_get_int(group, "map_side", &r->map_side, err));
-    SB_TRY(sb_h5_get_text(group, "config", &r->config, err));
-    SB_TRY(sb_h5_get_text(group, "provenance", &provenance, err));
     SB_TRY(get_provenance(file, provenance, &r->provenance, err));
     for (int i = 0; i < SB_N_SERIES; i++)
         SB_TRY(get_series(group, &r->series[i], err));

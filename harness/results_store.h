@@ -73,7 +73,8 @@ sb_status sb_store_open(const char *path, hid_t *file, sb_err *err);
 sb_status sb_cell_write(const char *path, const sb_record *r, sb_err *err);
 
 /** Append the records of a file to the list, but those whose key is in `skip` (NULL: none). Without
- *  `whole`, only the columns are read. SB_BAD_DATA when it is missing, foreign or damaged. */
+ *  `whole`, only the columns and `config` are read, and `provenance` is the name under which the
+ *  file keeps the text. SB_BAD_DATA when it is missing, foreign or damaged. */
 sb_status sb_store_load(const char *path, bool whole, const sb_key_set *skip, sb_record_list *list,
                         sb_err *err);
 

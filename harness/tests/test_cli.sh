@@ -149,8 +149,27 @@ else
     echo "FAIL one and two threads differ"; head -4 diff.txt; failed=$((failed + 1))
 fi
 
+# ---- patterns of tokens -----------------------------------------------------------------------------------
+cat >tokens.yaml <<YAML
+name: tokens
+data: small.h5
+layers: [0]
+dtype: f32
+methods:
+  - vecattention: {threshold: 0.5, form: [tokens, blocks]}
+measure: {latency: {warmup: 0, min_samples: 2, min_time: 0, timeout: 0.1}}
+YAML
+expect "a method in tokens and in blocks" 0 '2 cells .* 0 failed, 0 unsupported' "$program" run tokens.yaml --out tokens --quiet
+# As published are both; in tokens that is what runs, in blocks more does.
+awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+    { kernel[NR] = $at["kernel"]; pairs[NR] = $at["pair_density"]; published[NR] = $at["published_pair_density"]; error[NR] = $at["impl_rel_l2"] }
+    END { exit !(kernel[2] ~ /-tokens$/ && kernel[3] !~ /tokens/ && published[2] > 0 && published[2] == pairs[2] &&
+                 published[3] == published[2] && pairs[3] > pairs[2] && error[2] > 0 && error[2] < 1e-6) }' tokens/results.csv ||
+    { echo "FAIL what a pattern of tokens records"; failed=$((failed + 1)); }
+
 # ---- mask ------------------------------------------------------------------------------------------------
 expect "mask" 0 'density' "$program" mask small.h5 --layer 0 --method stem --set k_start=4 --set block=32 --out m.h5
+expect "mask of tokens" 0 'tokens of [0-9]+ of 144 causal blocks' "$program" mask small.h5 --layer 0 --method vecattention --out m.h5
 expect "mask without a layer" 2 'missing --layer' "$program" mask small.h5 --method stem --out m.h5
 expect "mask of dense" 2 'selects no pattern' "$program" mask small.h5 --layer 0 --method dense --out m.h5
 expect "mask with a wrong value" 2 'mu is 7' "$program" mask small.h5 --layer 0 --method stem --set mu=7 --out m.h5
@@ -170,6 +189,38 @@ expect "a compression level that is none" 2 '10' "$program" synth --out x.h5 --c
 expect "raw form without a layer" 2 'missing --layer' "$program" inspect small.h5 --out raw
 expect "plot of nothing" 3 'never' "$program" plot never
 expect "plot in a wrong format" 2 'gif' "$program" plot done --format gif
+
+# ---- compare -----------------------------------------------------------------------------------------------
+cat >gate.yaml <<YAML
+gates:
+  - hash: equal
+  - {metric: rel_l2, where: {method: stem, layer: 1}, max_increase: 0}
+YAML
+expect "compare equal runs" 0 'PASSED: none of 28 cells is worse' "$program" compare one two
+expect "compare with a gate" 0 'PASSED: 2 gates on 28 cells' "$program" compare one two --gate gate.yaml
+expect "other cells" 0 '14 same; left out by --where: 14 of the baseline' "$program" compare one two --where tokens=512
+"$program" run good.yaml --out mu --quiet --set measure.latency=false --set 'stem.mu=[1.0, 0.9]' >/dev/null
+expect "a changed parameter" 1 'REGRESSED: 8 resolved differently of 28 cells' "$program" compare one mu
+expect "a changed parameter under a gate" 1 'FAILED: 2 of 2 gates' "$program" compare one mu --gate gate.yaml
+"$program" run good.yaml --out part --quiet --set measure.latency=false --set 'lengths=[256]' >/dev/null
+expect "missing cells" 1 '14 missing of 28 cells' "$program" compare one part --format markdown
+expect "extra cells" 0 '14 same, 14 extra' "$program" compare part one
+expect "JUnit" 0 '<testsuites name="stembench compare" tests="30" failures="0"' "$program" compare one two --format junit --gate gate.yaml
+expect "help of compare" 0 '--gate GATE.yaml' "$program" compare --help
+expect "one run" 2 'missing argument' "$program" compare one
+expect "a wrong form of report" 2 "'html'; expected text, markdown or junit" "$program" compare one two --format html
+expect "a wrong --where" 2 "where layr=1: unknown column 'layr'; did you mean 'layer'" "$program" compare one two --where layr=1
+expect "a --where without a value" 2 'where layer: no column; expected COLUMN=GLOB' "$program" compare one two --where layer
+expect "a --where of nothing" 3 'one: no cell that --where names' "$program" compare one two --where layer=9
+expect "no gate file" 2 'nowhere.yaml' "$program" compare one two --gate nowhere.yaml
+sed -i 's/max_increase: 0/max_increse: 0/' gate.yaml
+expect "a wrong gate file" 2 "gate.yaml:3:55: unknown key 'max_increse'; did you mean 'max_increase'" "$program" compare one two --gate gate.yaml
+expect "no baseline" 3 'never' "$program" compare never two
+expect "no candidate" 3 'never' "$program" compare one never
+expect "not a run" 3 'other' "$program" compare one other
+mkdir damaged && head -c 3000 one/results.h5 >damaged/results.h5
+expect "a damaged run" 3 'damaged/results.h5' "$program" compare damaged two
+expect "a full standard output" 5 'standard output' sh -c "'$program' compare one two >/dev/full"
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
