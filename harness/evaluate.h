@@ -13,8 +13,7 @@ extern "C" {
 /** One cell while it is being computed: its plan, its pattern and the record that grows. */
 typedef struct sb_cell {
     int64_t shape, variant;
-    sb_value
-        values[SB_MAX_PARAMS]; /**< as the config resolved them, with what is matched solved */
+    sb_value values[SB_MAX_PARAMS]; /**< as the config resolved them, with what is matched solved */
     sb_plan *plan;
     sb_pattern pattern;
     bool has_pattern;
@@ -49,8 +48,8 @@ uint64_t sb_cell_key(const sb_sweep *sweep, int64_t shape, int64_t variant, cons
                      uint64_t build_id, sb_err *err);
 
 /**
- * Plan a cell, solve its parameter where it is matched to another, select and measure everything but
- * latency. What the method cannot do or gets wrong ends in the record's status and reason with
+ * Plan a cell, solve its parameter where it is matched to another, select and measure everything
+ * but latency. What the method cannot do or gets wrong ends in the record's status and reason with
  * SB_OK returned and no plan left; other errors (memory, interruption) are returned.
  */
 sb_status sb_cell_evaluate(const sb_sweep *sweep, int64_t shape, int64_t variant,

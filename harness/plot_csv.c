@@ -7,6 +7,7 @@
 #include "harness/plot_caption.h"
 #include "harness/plot_data.h"
 #include "harness/plot_sheet.h"
+#include "harness/problem.h"
 
 /* ---- curves over settings ------------------------------------------------------------------- */
 
@@ -165,7 +166,24 @@ static double over_layers(const sb_plot_group *g, const sb_plot_point *p, enum s
     return geometric ? exp(mean) : mean;
 }
 
-/* Writes one row for each element of the series: the query token it stands at, and its value. */
+enum { CALM_CURVES = 9, CALM_BINS = 32 };
+
+/* Elements of a series that become one row: many curves of many bins would hide each other. */
+static int64_t joined(const sb_plot_group *g, int64_t n, bool position)
+{
+    return position && g->n_curves > CALM_CURVES ? sb_ceil_div(n, CALM_BINS) : 1;
+}
+
+static double root_mean_square(const sb_plot_group *g, const sb_plot_point *p, enum sb_series_id id,
+                               int64_t from, int64_t to)
+{
+    double sum = 0;
+    for (int64_t i = from; i < to; i++)
+        sum += pow(over_layers(g, p, id, i, true), 2);
+    return sqrt(sum / (double)(to - from));
+}
+
+/* Writes the rows of each curve's series: the query token where each stands, and its value. */
 static sb_status put_series(sb_sheet *s, const sb_plot_group *g, enum sb_series_id id, sb_err *err)
 {
     sb_status st = SB_OK;
@@ -178,13 +196,16 @@ static sb_status put_series(sb_sheet *s, const sb_plot_group *g, enum sb_series_
         if (slot == 0 || !p || !whole_series(g, p, id))
             continue;
         const sb_record *r = p->cells[0];
-        for (int64_t i = 0; i < r->series[id].n; i++) {
-            double width = (double)(position ? r->pos_bin : r->block);
+        int64_t n = r->series[id].n, step = joined(g, n, position);
+        double width = (double)(position ? r->pos_bin : r->block);
+        for (int64_t i = 0; i < n; i += step) {
+            int64_t end = i + step < n ? i + step : n;
             fprintf(s->csv, "%d,", slot);
             sb_sheet_quoted(s->csv, g->curves[c].label);
             sb_sheet_real(s->csv, p->density);
-            sb_sheet_real(s->csv, ((double)i + .5) * width);
-            sb_sheet_real(s->csv, over_layers(g, p, id, i, position));
+            sb_sheet_real(s->csv, (double)(i + end) / 2 * width);
+            sb_sheet_real(s->csv, step > 1 ? root_mean_square(g, p, id, i, end)
+                                           : over_layers(g, p, id, i, position));
             fputc('\n', s->csv);
             s->n_rows++;
         }
@@ -212,6 +233,10 @@ static sb_status write_position(const sb_plot_group *g, const char *csv_path, co
     SB_TRY(put_series(&s, g, SB_SERIES_POS_REL_L2, err));
     SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (geometric mean)", longest(g), err));
     SB_TRY(chosen_note(&s, g, err));
+    if (g->n_curves > CALM_CURVES)
+        SB_TRY(sb_sheet_key(&s, 0, err,
+                            "Bins are joined into at most %d, by their root mean square.",
+                            (int)CALM_BINS));
     SB_TRY(sb_sheet_key(
         &s, 0, err, "Errors below a hundredth of the largest are cut off. " SB_PLOT_DENSITY_NOTE));
     SB_TRY(sb_plot_omissions(&s, g, err));
