@@ -5,7 +5,7 @@
 
 #include "harness/mem.h"
 
-enum { ALIGN = 16, CHUNK_BYTES = 1 << 16 };
+enum { ALIGN = 16, CHUNK_BYTES = 1 << 16, MAX_BYTES = 1 << 29 };
 
 typedef struct chunk {
     struct chunk *next;
@@ -17,6 +17,7 @@ _Static_assert(sizeof(chunk) % ALIGN == 0, "the payload follows the header");
 
 struct sb_arena {
     chunk *head;
+    size_t bytes; /* of all chunks */
 };
 
 struct sb_arena *sb_arena_new(void)
@@ -40,10 +41,13 @@ static chunk *add_chunk(struct sb_arena *arena, size_t bytes)
 {
     bool own = bytes > CHUNK_BYTES / 4;
     size_t capacity = own ? bytes : CHUNK_BYTES;
+    if (capacity > MAX_BYTES - arena->bytes)
+        return NULL;
     chunk *c = sb_alloc((int64_t)(sizeof *c + capacity), 1);
     if (!c)
         return NULL;
     c->bytes = capacity;
+    arena->bytes += capacity;
     chunk **link = own && arena->head ? &arena->head->next : &arena->head;
     c->next = *link;
     *link = c;

@@ -10,7 +10,8 @@ extern "C" {
 
 struct sb_arena;
 
-/** Make an empty arena: memory that is freed all at once. NULL when memory runs out. */
+/** Make an empty arena: memory that is freed all at once, and never more than 512 MiB. NULL when
+ *  memory runs out. */
 struct sb_arena *sb_arena_new(void);
 
 /** Free everything that came from the arena, and the arena. NULL is allowed. */

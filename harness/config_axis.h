@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-enum { SB_MAX_AXIS = 1000000 };
+enum { SB_MAX_AXIS = 100000 };
 
 /** What reading values needs to know about the config they stand in. */
 typedef struct sb_scope {

@@ -8,6 +8,7 @@
 
 #include "harness/dataset.h"
 #include "harness/fs.h"
+#include "harness/h5chunk.h"
 #include "harness/h5util.h"
 #include "harness/hash.h"
 #include "harness/mem.h"
@@ -66,7 +67,7 @@ static sb_status open_stream(const sb_capture *cap, const sb_layer_info *layer, 
     if (s->space < 0)
         return sb_h5_bad(err, cap->file, at, "cannot open; expected a layer");
     choose_steps(s);
-    return SB_OK;
+    return sb_h5_check_chunks(s->group, s->name, s->set, n, err);
 }
 
 static void close_stream(struct stream *s)

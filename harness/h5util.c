@@ -134,6 +134,19 @@ static sb_status attribute_bad(sb_err *err, hid_t object, const char *name, cons
     return sb_h5_bad(err, object, at, "attribute %s; expected %s", what, expected);
 }
 
+/* HDF5 1.10 converts numbers whose fields lie beyond their bytes, and reads there. */
+static bool is_plain_number(hid_t type)
+{
+    size_t bits = 8 * H5Tget_size(type), sign, e_at, e_bits, m_at, m_bits;
+    if (bits > 64 || H5Tget_precision(type) != bits || H5Tget_offset(type) != 0)
+        return false;
+    if (H5Tget_class(type) == H5T_INTEGER)
+        return true;
+    return H5Tget_class(type) == H5T_FLOAT &&
+           H5Tget_fields(type, &sign, &e_at, &e_bits, &m_at, &m_bits) >= 0 && sign < bits &&
+           e_at + e_bits <= bits && m_at + m_bits <= bits;
+}
+
 static sb_status open_attribute(hid_t object, const char *name, bool text, hid_t *attr, hid_t *type,
                                 sb_err *err)
 {
@@ -145,8 +158,7 @@ static sb_status open_attribute(hid_t object, const char *name, bool text, hid_t
     hid_t space = H5Aget_space(*attr);
     hssize_t n = H5Sget_simple_extent_npoints(space);
     sb_h5_close(space);
-    H5T_class_t found = H5Tget_class(*type);
-    bool fits = text ? found == H5T_STRING : found == H5T_INTEGER || found == H5T_FLOAT;
+    bool fits = text ? H5Tget_class(*type) == H5T_STRING : is_plain_number(*type);
     if (n != 1 || !fits)
         return attribute_bad(err, object, name, "has another type", expected);
     return SB_OK;

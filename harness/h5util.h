@@ -36,7 +36,7 @@ bool sb_h5_owns(hid_t parent, const char *name);
 sb_status sb_h5_open_group(hid_t parent, const char *name, hid_t *group, sb_err *err);
 
 /* Attributes. Strings are stored as UTF-8, numbers as int64 or float64; any string, integer or
- * float type is read. Writers fail as sb_h5_wrote does, readers with SB_BAD_DATA. */
+ * float type of whole bytes is read. Writers fail as sb_h5_wrote does, readers with SB_BAD_DATA. */
 sb_status sb_h5_put_text(const sb_h5_out *out, hid_t object, const char *name, const char *text,
                          sb_err *err);
 sb_status sb_h5_put_int(const sb_h5_out *out, hid_t object, const char *name, int64_t value,

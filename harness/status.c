@@ -11,6 +11,9 @@ sb_status sb_fail(sb_err *err, sb_status status, const char *fmt, ...)
         err->status = status;
         (void)vsnprintf(err->msg, sizeof err->msg, fmt, args);
         va_end(args);
+        for (char *c = err->msg; *c; c++) /* what files and names hold stays on one line */
+            if ((unsigned char)*c < ' ' || *c == 0x7f)
+                *c = ' ';
     }
     return status;
 }

@@ -26,7 +26,8 @@ typedef struct sb_err {
 } sb_err;
 
 /**
- * Record an error unless one is recorded already, and return `status`.
+ * Record an error unless one is recorded already, and return `status`. Control characters become
+ * blanks.
  * `err` may be NULL.
  */
 #if defined(__GNUC__)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness/arena.h"
@@ -13,7 +14,12 @@ sb_status sb_text_read(const char *path, struct sb_arena *arena, const char **te
 {
     sb_status st = SB_OK;
     char *buf = NULL;
-    FILE *file = fopen(path, "rb");
+    FILE *file = NULL;
+    struct stat info;
+    /* Opening a FIFO would wait, and a device may never end. */
+    SB_CHECK(stat(path, &info) != 0 || S_ISREG(info.st_mode), err, SB_USAGE,
+             "%.300s: not a regular file; expected a readable file", path);
+    file = fopen(path, "rb");
     /* A name that is not there is the user's mistake; a file that cannot be read is the system's.
      */
     SB_CHECK(file, err, errno == ENOENT || errno == ENOTDIR ? SB_USAGE : SB_IO,

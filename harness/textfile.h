@@ -13,8 +13,8 @@ struct sb_arena;
 
 enum { SB_MAX_TEXT_BYTES = 1 << 20 };
 
-/** Read a whole file into NUL-terminated text owned by `arena`. SB_USAGE when there is none, SB_IO
- * when it cannot be read, SB_USAGE when it is larger than SB_MAX_TEXT_BYTES. */
+/** Read a whole file into NUL-terminated text owned by `arena`. SB_USAGE when there is none, when
+ * it is no regular file or larger than SB_MAX_TEXT_BYTES, SB_IO when it cannot be read. */
 sb_status sb_text_read(const char *path, struct sb_arena *arena, const char **text, size_t *n_bytes,
                        sb_err *err);
 

@@ -37,7 +37,7 @@ typedef struct sb_node {
 sb_status sb_yaml_parse(const char *text, size_t n_bytes, const char *origin, bool positions,
                         struct sb_arena *arena, const sb_node **root, sb_err *err);
 
-/** Record "origin:line:col: ..." and return SB_USAGE. Line breaks in the text become blanks. */
+/** Record "origin:line:col: ..." and return SB_USAGE. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif

@@ -14,9 +14,6 @@ sb_status sb_node_fail(const sb_node *node, sb_err *err, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < ' ')
-            *c = ' ';
     if (node->line > 0)
         return sb_fail(err, SB_USAGE, "%s:%d:%d: %s", node->origin, node->line, node->col, text);
     return sb_fail(err, SB_USAGE, "%s: %s", node->origin, text);

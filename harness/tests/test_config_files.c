@@ -40,8 +40,8 @@ static void test_load(void)
     TEST("configs that cannot be read");
     EXPECT(load("gone.yaml") == SB_USAGE);
     EXPECT(strcmp(err.msg, "gone.yaml: No such file or directory; expected a readable file") == 0);
-    EXPECT(load("sub") == SB_IO);
-    EXPECT(strcmp(err.msg, "sub: Is a directory; expected a readable file") == 0);
+    EXPECT(load("sub") == SB_USAGE);
+    EXPECT(strcmp(err.msg, "sub: not a regular file; expected a readable file") == 0);
     memset(large, '#', sizeof large);
     write_file("large.yaml", large, sizeof large);
     EXPECT(load("large.yaml") == SB_USAGE);
