@@ -177,10 +177,10 @@ static sb_status begin(const char *path, sb_h5_format format, sb_h5_out *out, hi
     out->temporary = sb_sprintf("%s.tmp", path);
     if (!out->path || !out->temporary)
         return sb_no_memory(err, "a file name");
-    hid_t id = H5FDregister(&driver);
+    /* Held until the file is closed: HDF5 1.10 drops its own hold just before the last call. */
+    out->driver = H5FDregister(&driver);
     *access = H5Pcreate(H5P_FILE_ACCESS);
-    (void)H5Pset_driver(*access, id, &(struct driver_info){&out->error});
-    sb_h5_close(id);
+    (void)H5Pset_driver(*access, out->driver, &(struct driver_info){&out->error});
     if (format == SB_H5_CHECKED)
         (void)H5Pset_libver_bounds(*access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     (void)H5Pset_fclose_degree(*access, H5F_CLOSE_STRONG);
@@ -236,6 +236,8 @@ void sb_h5_discard(sb_h5_out *out)
 {
     if (out->file > 0)
         (void)H5Fclose(out->file);
+    if (out->driver > 0)
+        sb_h5_close(out->driver);
     if (out->temporary)
         (void)unlink(out->temporary);
     sb_free(out->temporary);

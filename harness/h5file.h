@@ -16,6 +16,7 @@ extern "C" {
  */
 typedef struct sb_h5_out {
     hid_t file;
+    hid_t driver;
     char *path;
     char *temporary;
     int error; /**< errno of the first failed write, or 0 */

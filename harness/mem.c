@@ -92,9 +92,9 @@ char *sb_sprintf(const char *fmt, ...)
     return text;
 }
 
-void sb_mem_fail_at(int64_t n)
+int64_t sb_mem_fail_at(int64_t n)
 {
-    atomic_store(&countdown, n);
+    return atomic_exchange(&countdown, n);
 }
 
 int64_t sb_mem_live(void)

@@ -37,8 +37,9 @@ __attribute__((format(printf, 1, 2)))
 char *
 sb_sprintf(const char *fmt, ...);
 
-/** For tests: make the n-th next allocation (1-based) fail, once; 0 switches it off. */
-void sb_mem_fail_at(int64_t n);
+/** For tests: make the n-th next allocation (1-based) fail, once; 0 switches it off. Returns what
+ *  was left of the count before: 0 when that failure has happened. */
+int64_t sb_mem_fail_at(int64_t n);
 
 /** For tests: number of blocks allocated and not yet freed. */
 int64_t sb_mem_live(void);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One ISA level really executed: its kernels against the oracle, every method on top of them, the masks
-# of the authors' code, and a run of the program whose records name a kernel of that level and keep the
-# blocks that the base level keeps.
+# of the authors' code, and runs of the program whose records name a kernel of that level, keep the blocks
+# that the base level keeps, and are the same for any number of threads.
 # usage: test_isa.sh LEVEL TESTS_DIR PROGRAM     exits 77 where the machine has not got the level
 set -eu
 level=$1 tests=$2 program=$3
@@ -58,6 +58,16 @@ column asked/results.csv mask_hash >asked.txt
 column base/results.csv mask_hash >base.txt
 [ "$(sort -u base.txt | wc -l)" -gt 24 ] || { echo "hardly a pattern in $(wc -l <base.txt) cells"; exit 1; }
 cmp asked.txt base.txt || { echo "the patterns are not those of x86-64"; exit 1; }
+
+# Neither threads nor repetition change a bit of what is selected or how good it is. Column 14 is `threads`, the
+# clock's begin at 36.
+for n in 1 2; do
+    "$program" run tiny.yaml --out "threads-$n" --isa "$level" --threads $n --set measure.latency=false --quiet >/dev/null
+done
+for other in threads-2 asked; do
+    cmp <(cut -d, -f1-13,15-35 threads-1/results.csv) <(cut -d, -f1-13,15-35 $other/results.csv) ||
+        { echo "another run ($other) gives other results"; exit 1; }
+done
 
 "$tests/test_attend" "$level"
 [ "$level" = amx ] || "$tests/test_attend_tokens" "$level"

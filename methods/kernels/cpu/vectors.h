@@ -30,6 +30,7 @@ enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 
 typedef float vf __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t vi __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef uint32_t vu __attribute__((vector_size(LANES * sizeof(uint32_t))));
 typedef float v4 __attribute__((vector_size(16), aligned(4)));
 
 ALWAYS_INLINE vf max_of(vf a, vf b)
@@ -69,7 +70,8 @@ ALWAYS_INLINE vf power_of_two(vf y, float gain, float floor)
     /* The mask also keeps the scaling out of denormal numbers, at 240 clocks each. */
     return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(y, z + floor, _CMP_GE_OQ), p, t - f);
 #else
-    return (vf)(((vi)p + ((vi)rounded << 23)) & (y >= z + floor));
+    vu scaled = (vu)p + ((vu)rounded << 23); /* wraps below the floor */
+    return (vf)((vi)scaled & (y >= z + floor));
 #endif
 }
 
