@@ -171,6 +171,16 @@ static sb_status expect_text(const sb_capture *cap, const char *name, const char
     return st;
 }
 
+/* Names and descriptions are printed: they hold one line, and nothing that a terminal obeys. */
+static sb_status get_line(hid_t file, const char *name, char **text, sb_err *err)
+{
+    sb_status st = sb_h5_get_text(file, name, text, err);
+    for (char *c = *text; c && *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
+    return st;
+}
+
 static sb_status read_attributes(sb_capture *cap, sb_err *err)
 {
     sb_status st = SB_OK;
@@ -183,9 +193,9 @@ static sb_status read_attributes(sb_capture *cap, sb_err *err)
         goto out;
     }
     SB_TRY(expect_text(cap, "block_order", SB_CAPTURE_ORDER, err));
-    SB_TRY(sb_h5_get_text(cap->file, "model", &cap->model, err));
-    SB_TRY(sb_h5_get_text(cap->file, "source", &cap->source, err));
-    SB_TRY(sb_h5_get_text(cap->file, "rope", &cap->rope, err));
+    SB_TRY(get_line(cap->file, "model", &cap->model, err));
+    SB_TRY(get_line(cap->file, "source", &cap->source, err));
+    SB_TRY(get_line(cap->file, "rope", &cap->rope, err));
     SB_TRY(sb_h5_get_int(cap->file, "tokens", &cap->tokens, err));
     SB_TRY(sb_h5_get_real(cap->file, "softmax_scale", &cap->softmax_scale, err));
     if (cap->tokens < 1 || cap->tokens > SB_MAX_TOKENS)

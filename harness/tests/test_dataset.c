@@ -102,6 +102,7 @@ static void test_variety(void)
     write_plain(SB_BF16);
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     set_text(file, "source", meta.source, true);
+    set_text(file, "rope", "\033[2Jtheta\n1", true);
     set_text(file, "model", "a model   ", false);
     hid_t blank = sb_h5_text_type(10);
     (void)H5Tset_strpad(blank, H5T_STR_SPACEPAD);
@@ -132,6 +133,7 @@ static void test_variety(void)
     REQUIRE(sb_capture_open(path, &cap, &err) == SB_OK);
     EXPECT(strcmp(cap.source, meta.source) == 0 && cap.tokens == N && cap.softmax_scale == 0.25);
     EXPECT(strcmp(cap.model, "a model") == 0);
+    EXPECT(strcmp(cap.rope, " [2Jtheta 1") == 0);
     sb_capture_close(&cap);
 }
 
