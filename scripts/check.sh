@@ -8,7 +8,7 @@
 #   headers-standalone each header compiles alone as C11, and as C++17 where it declares itself to C++
 #   symbol-prefixes    each global symbol of libstembench.a begins with sb_
 #   nocuda             a build with STEMBENCH_CUDA=off says so and runs
-#   asan, ubsan        the quick tests with AddressSanitizer (and leaks), with UBSan
+#   asan, ubsan        the tests with AddressSanitizer (and leaks), with UBSan
 #   fuzz-smoke         each fuzz target for FUZZ_SECONDS (10)
 #   valgrind           single-threaded test programs under memcheck, at AVX2: it knows no AVX-512
 set -u
@@ -16,8 +16,9 @@ cd "$(dirname "$0")/.." || exit 5
 all=(format scripts gcc headers-standalone symbol-prefixes nocuda clang asan ubsan fuzz-smoke valgrind)
 out=build-check
 jobs=$(nproc)
-# Minutes each under a sanitizer, and they drive the same code as others; `planted` builds its own programs.
-slow='planted|field|golden|gate_quick|ceiling|properties|conformance|isa_|crash|nomem|plot'
+# Left out with clang and under sanitizers: these build or repeat what other tests drive.
+repeats='planted|gate_quick|isa_'
+slow="$repeats|field|golden|ceiling|properties|conformance|crash|nomem|plot"
 
 skip() { # REASON: this check cannot be made here
     echo "$*"
@@ -34,7 +35,7 @@ build() { # NAME TARGET [OPTION]...: in build-check/NAME
     shift 2
     cmake -S . -B "$dir" "$@" && cmake --build "$dir" --target "$target" -j "$jobs"
 }
-quick_tests() { # NAME [OPTION]...: the tests of build-check/NAME
+some_tests() { # NAME [OPTION]...: the tests of build-check/NAME
     local dir=$out/$1
     shift
     ctest --test-dir "$dir" --output-on-failure --no-tests=error "$@"
@@ -85,20 +86,20 @@ check_nocuda() {
 
 check_clang() {
     need clang
-    build clang all -DCMAKE_C_COMPILER=clang && quick_tests clang -E "$slow"
+    build clang all -DCMAKE_C_COMPILER=clang && some_tests clang -E "$slow"
 }
 
 check_asan() {
     need clang
     build asan all -DCMAKE_C_COMPILER=clang -DSTEMBENCH_CUDA=off -DSTEMBENCH_SANITIZE=address &&
-        quick_tests asan -E "$slow"
+        some_tests asan -E "$repeats" -j "$jobs"
 }
 
 # gcc here, which has the clones of hot functions that clang has not (methods/kernels/cpu/clones.h).
 check_ubsan() {
     need gcc
     build ubsan all -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off -DSTEMBENCH_SANITIZE=undefined -DSTEMBENCH_WERROR=OFF &&
-        quick_tests ubsan -E "$slow"
+        some_tests ubsan -E "$repeats" -j "$jobs"
 }
 
 check_fuzz-smoke() {
