@@ -14,6 +14,19 @@ sb_status sb_check_stride(const sb_method *m, const sb_value *values, sb_err *er
     return SB_OK;
 }
 
+sb_block_topk_spec sb_constant_spec(const sb_method *m, const sb_value *values)
+{
+    return (sb_block_topk_spec){
+        .block = sb_int_of(m, values, "block"),
+        .schedule = {.shape = SB_SHAPE_CONSTANT,
+                     .k_start = sb_real_of(m, values, "k"),
+                     .mu = 1,
+                     .total = sb_real_of(m, values, "schedule.total")},
+        .sinks = sb_int_of(m, values, "sinks"),
+        .window = sb_int_of(m, values, "window"),
+    };
+}
+
 static int64_t n_prompt_blocks(const sb_block_topk_spec *spec, const sb_problem *p, int64_t b)
 {
     return sb_ceil_div(sb_prompt_len(p, b), spec->block);

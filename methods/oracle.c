@@ -66,16 +66,7 @@ typedef struct oracle {
 
 static sb_block_topk_spec spec_of(const sb_value *values)
 {
-    const sb_method *m = &sb_method_oracle;
-    return (sb_block_topk_spec){
-        .block = sb_int_of(m, values, "block"),
-        .schedule = {.shape = SB_SHAPE_CONSTANT,
-                     .k_start = sb_real_of(m, values, "k"),
-                     .mu = 1,
-                     .total = sb_real_of(m, values, "schedule.total")},
-        .sinks = sb_int_of(m, values, "sinks"),
-        .window = sb_int_of(m, values, "window"),
-    };
+    return sb_constant_spec(&sb_method_oracle, values);
 }
 
 static bool is_by_layer(const sb_value *values)

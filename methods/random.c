@@ -47,16 +47,7 @@ typedef struct random_blocks {
 
 static sb_block_topk_spec spec_of(const sb_value *values)
 {
-    const sb_method *m = &sb_method_random;
-    return (sb_block_topk_spec){
-        .block = sb_int_of(m, values, "block"),
-        .schedule = {.shape = SB_SHAPE_CONSTANT,
-                     .k_start = sb_real_of(m, values, "k"),
-                     .mu = 1,
-                     .total = sb_real_of(m, values, "schedule.total")},
-        .sinks = sb_int_of(m, values, "sinks"),
-        .window = sb_int_of(m, values, "window"),
-    };
+    return sb_constant_spec(&sb_method_random, values);
 }
 
 static sb_status random_supports(const sb_problem *p, const sb_value *values, sb_err *err)

@@ -212,6 +212,10 @@ typedef struct sb_block_topk {
     sb_topk topk;
 } sb_block_topk;
 
+/** Rows that all keep `k` blocks, or as many as add up to `schedule.total`, besides `sinks` and
+ *  `window`, in blocks of `block`: from the values of those names. */
+sb_block_topk_spec sb_constant_spec(const sb_method *m, const sb_value *values);
+
 sb_status sb_block_topk_supports(const sb_block_topk_spec *spec, const sb_problem *p, sb_err *err);
 double sb_block_topk_expected(const sb_block_topk_spec *spec, const sb_problem *p);
 sb_status sb_block_topk_plan(const sb_block_topk_spec *spec, const sb_problem *p,

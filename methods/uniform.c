@@ -30,18 +30,11 @@ static const sb_param params[] = {
 static sb_block_topk_spec spec_of(const sb_value *values)
 {
     const sb_method *m = &sb_method_uniform;
-    return (sb_block_topk_spec){
-        .block = sb_int_of(m, values, "block"),
-        .stride = sb_int_of(m, values, "stride"),
-        .mean_score = sb_int_of(m, values, "score") == 1,
-        .schedule = {.shape = SB_SHAPE_CONSTANT,
-                     .k_start = sb_real_of(m, values, "k"),
-                     .mu = 1,
-                     .total = sb_real_of(m, values, "schedule.total")},
-        .sinks = sb_int_of(m, values, "sinks"),
-        .window = sb_int_of(m, values, "window"),
-        .dense_layers = sb_int_of(m, values, "dense_layers"),
-    };
+    sb_block_topk_spec spec = sb_constant_spec(m, values);
+    spec.stride = sb_int_of(m, values, "stride");
+    spec.mean_score = sb_int_of(m, values, "score") == 1;
+    spec.dense_layers = sb_int_of(m, values, "dense_layers");
+    return spec;
 }
 
 static sb_status uniform_check(const sb_value *values, sb_err *err)
