@@ -104,6 +104,16 @@ static void compound(hid_t f)
     put(f, Q, type, 3, shape, H5P_DEFAULT, true);
 }
 
+/* Version 1.10 of the format: chunks at the edge are stored as they are. */
+static void unfiltered_edge(hid_t f)
+{
+    const hsize_t chunk[3] = {H, 5, D};
+    hid_t create = sb_h5_packed(3, chunk, 1);
+    EXPECT(H5Pset_chunk_opts(create, H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) >= 0);
+    EXPECT(H5Fset_libver_bounds(f, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0);
+    put(f, Q, sb_h5_float_type(SB_BF16), 3, shape, create, true);
+}
+
 /* A chunk stored as these bytes in place of what the filters would make. */
 static void put_chunk(hid_t f, const hsize_t *chunk, uint32_t skipped, const void *bytes, size_t n)
 {
@@ -203,6 +213,7 @@ static const struct hostile {
     {"variable strings", variable_strings, "another element type"},
     {"variable lists", variable_lists, "another element type"},
     {"compound", compound, "another element type"},
+    {"an unfiltered edge", unfiltered_edge, "leaves chunks at its edge unfiltered"},
     {"a huge chunk", huge_chunk, "chunks of 4 x 65536 x 4096"},
     {"a chunk of noise", chunk_of_noise, "damaged chunk"},
     {"a short chunk", short_chunk, "damaged chunk"},
