@@ -2,6 +2,7 @@
 # Run the fuzz targets, each for some seconds or executions. Ends with 1 when one finds something, and leaves
 # the input in the build folder as found-TARGET-*.
 # usage: fuzz.sh BUILD_DIR [SECONDS [TARGET...]]     a clang build with -DSTEMBENCH_FUZZ=ON; default: 10, all
+# FUZZ_SEED (1) starts the series of inputs: what one machine passes in less time, another passed on the way.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "$1" && pwd)
@@ -25,7 +26,7 @@ for target in "$@"; do
     mkdir -p "$corpus"
     log=$build/fuzz-$target.log
     # A claimed size is asked of malloc before the file turns out to be shorter: memory counts once it is used.
-    nice "$build/tests/fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=1024 \
+    nice "$build/tests/fuzz_$target" -seed="${FUZZ_SEED:-1}" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=1024 \
         -malloc_limit_mb=1000000 -artifact_prefix="$build/found-$target-" -print_final_stats=1 \
         "$corpus" "$seeds/$target" >"$log" 2>&1 || {
         found=1
