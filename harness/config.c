@@ -283,7 +283,7 @@ static sb_status load(const char *text, size_t n_bytes, const char *const *sets,
         return sb_node_fail(root, err, "the config is %s; expected a mapping",
                             sb_node_describe(root, is, sizeof is));
     for (int64_t i = 0; i < n_sets; i++)
-        SB_TRY(sb_set_parse(sets[i], scope->temp, &parsed[i], err));
+        SB_TRY(sb_set_parse("--set ", sets[i], scope->temp, &parsed[i], err));
     SB_TRY(sb_sets_apply(parsed, n_sets, keys, N_KEYS, scope->temp, &root, overrides, &n_overrides,
                          err));
     SB_TRY(read_config(scope, root, overrides, n_overrides, cfg, err));

@@ -91,6 +91,10 @@ void sb_config_free(sb_config *cfg);
 sb_status sb_values_from_sets(const sb_method *m, const char *const *sets, int64_t n_sets,
                               sb_value *values, struct sb_arena **arena, sb_err *err);
 
+/** The same from one text "name=value name=value", separated by blanks, as a record's `params`. */
+sb_status sb_values_from_text(const sb_method *m, const char *text, sb_value *values,
+                              struct sb_arena **arena, sb_err *err);
+
 /** The known name nearest to `word` (edit distance at most 1/2 its length), or NULL. */
 const char *sb_nearest(const char *word, const char *const *known, int64_t n_known);
 

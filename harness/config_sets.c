@@ -9,11 +9,12 @@
 
 enum { MAX_KEY = 200 };
 
-sb_status sb_set_parse(const char *text, struct sb_arena *arena, sb_set *set, sb_err *err)
+sb_status sb_set_parse(const char *option, const char *text, struct sb_arena *arena, sb_set *set,
+                       sb_err *err)
 {
     char shown[120];
     const char *equals = strchr(text, '=');
-    (void)snprintf(shown, sizeof shown, "--set %.100s", text);
+    (void)snprintf(shown, sizeof shown, "%s%.100s", option, text);
     char *origin = sb_arena_text(arena, shown, strlen(shown));
     if (!origin)
         return sb_no_memory(err, "--set");
@@ -134,8 +135,8 @@ sb_status sb_sets_apply(const sb_set *sets, int64_t n_sets, const char *const *k
     return SB_OK;
 }
 
-static sb_status read_values(const sb_method *m, const char *const *sets, int64_t n_sets,
-                             const sb_scope *scope, sb_value *values, sb_err *err)
+static sb_status read_values(const sb_method *m, const char *option, const char *const *sets,
+                             int64_t n_sets, const sb_scope *scope, sb_value *values, sb_err *err)
 {
     sb_status st = SB_OK;
     sb_err inner = {0};
@@ -143,7 +144,7 @@ static sb_status read_values(const sb_method *m, const char *const *sets, int64_
     SB_CHECK(overrides, err, SB_NO_MEMORY, "out of memory for --set");
     for (int64_t i = 0; i < n_sets; i++) {
         sb_set set;
-        SB_TRY(sb_set_parse(sets[i], scope->temp, &set, err));
+        SB_TRY(sb_set_parse(option, sets[i], scope->temp, &set, err));
         overrides[i] = (sb_override){m, set.key, set.value};
     }
     for (int i = 0; i < m->n_params; i++)
@@ -156,18 +157,59 @@ out:
     return st;
 }
 
-sb_status sb_values_from_sets(const sb_method *m, const char *const *sets, int64_t n_sets,
-                              sb_value *values, struct sb_arena **arena, sb_err *err)
+static sb_status values_from(const sb_method *m, const char *option, const char *const *sets,
+                             int64_t n_sets, sb_value *values, struct sb_arena **arena, sb_err *err)
 {
     sb_status st = SB_OK;
     *arena = NULL;
     sb_scope scope = {"", sb_arena_new(), sb_arena_new()};
-    SB_CHECK(scope.keep && scope.temp, err, SB_NO_MEMORY, "out of memory for --set");
-    SB_TRY(read_values(m, sets, n_sets, &scope, values, err));
+    SB_CHECK(scope.keep && scope.temp, err, SB_NO_MEMORY, "out of memory for parameters");
+    SB_TRY(read_values(m, option, sets, n_sets, &scope, values, err));
     *arena = scope.keep;
     scope.keep = NULL;
 out:
     sb_arena_free(scope.temp);
     sb_arena_free(scope.keep);
+    return st;
+}
+
+sb_status sb_values_from_sets(const sb_method *m, const char *const *sets, int64_t n_sets,
+                              sb_value *values, struct sb_arena **arena, sb_err *err)
+{
+    return values_from(m, "--set ", sets, n_sets, values, arena, err);
+}
+
+/* The next "name=value", values in brackets with blanks for commas, as sb_values_format writes. */
+static char *next_set(const char **at, struct sb_arena *arena)
+{
+    const char *from = *at + strspn(*at, " ;"), *end = from;
+    for (int depth = 0; *end && (depth > 0 || !strchr(" ;", *end)); end++)
+        depth += (*end == '[') - (*end == ']');
+    char *set = sb_arena_text(arena, from, (size_t)(end - from));
+    for (char *c = set ? strchr(set, '[') : NULL; c && *c; c++)
+        if (*c == ' ')
+            *c = ',';
+    *at = end;
+    return set;
+}
+
+sb_status sb_values_from_text(const sb_method *m, const char *text, sb_value *values,
+                              struct sb_arena **arena, sb_err *err)
+{
+    sb_status st = SB_OK;
+    const char *sets[SB_MAX_PARAMS + 1];
+    int64_t n = 0;
+    struct sb_arena *temp = sb_arena_new();
+    *arena = NULL;
+    SB_CHECK(temp, err, SB_NO_MEMORY, "out of memory for parameters");
+    for (const char *at = text; at[strspn(at, " ;")];) {
+        SB_CHECK(n < SB_MAX_PARAMS, err, SB_USAGE, "more than %d parameters of %s", SB_MAX_PARAMS,
+                 m->name);
+        sets[n] = next_set(&at, temp);
+        SB_CHECK(sets[n++], err, SB_NO_MEMORY, "out of memory for parameters");
+    }
+    SB_TRY(values_from(m, "", sets, n, values, arena, err));
+out:
+    sb_arena_free(temp);
     return st;
 }

@@ -13,8 +13,10 @@ typedef struct sb_set {
     const sb_node *value;
 } sb_set;
 
-/** Parse `text`; everything is owned by `arena`, and errors start "--set key=value:". */
-sb_status sb_set_parse(const char *text, struct sb_arena *arena, sb_set *set, sb_err *err);
+/** Parse `text`; everything is owned by `arena`, and errors start with option ("--set ") and text.
+ */
+sb_status sb_set_parse(const char *option, const char *text, struct sb_arena *arena, sb_set *set,
+                       sb_err *err);
 
 /**
  * Apply `sets` to a config. Those whose key starts with one of `keys` replace or add that value in

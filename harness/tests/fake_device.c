@@ -97,13 +97,13 @@ sb_status sb_cuda_malloc(int64_t n_bytes, const char *what, void **block, sb_err
 
 /* ---- what is enqueued ------------------------------------------------------------------------ */
 
-typedef enum op_kind { COPY_IN, COPY_OUT, FILL, ATTEND, SELECT, DIGEST, EVENT } op_kind;
+typedef enum op_kind { COPY_IN, COPY_OUT, COPY_ROWS, FILL, ATTEND, SELECT, DIGEST, EVENT } op_kind;
 
 typedef struct op {
     op_kind kind;
     void *dst;
     const void *src;
-    int64_t n, m;
+    int64_t n, m, to_step, from_step;
     void *plan;
     sb_inputs in;
     sb_outputs out;
@@ -212,6 +212,11 @@ static void perform(const op *o)
     case COPY_OUT:
         memcpy(o->dst, o->src, (size_t)o->n);
         break;
+    case COPY_ROWS:
+        for (int64_t i = 0; i < o->n; i++)
+            memcpy((char *)o->dst + i * o->to_step, (const char *)o->src + i * o->from_step,
+                   (size_t)o->m);
+        break;
     case FILL:
         memset(o->dst, (int)o->m, (size_t)o->n);
         break;
@@ -274,6 +279,19 @@ sb_status sb_cuda_to_host(void *dst, const void *src, int64_t n_bytes, sb_stream
     sb_status st = need_device(src, "the source of a copy", err);
     return st != SB_OK ? st
                        : enqueue((op){.kind = COPY_OUT, .dst = dst, .src = src, .n = n_bytes}, err);
+}
+
+sb_status sb_cuda_copy_rows(void *to, int64_t to_step, const void *from, int64_t from_step,
+                            int64_t row_bytes, int64_t n_rows, sb_stream stream, sb_err *err)
+{
+    (void)stream;
+    sb_status st = need_device(to, "the target of a copy", err);
+    if (st == SB_OK)
+        st = need_device(from, "the source of a copy", err);
+    op o = {.kind = COPY_ROWS, .dst = to, .src = from, .n = n_rows, .m = row_bytes};
+    o.to_step = to_step;
+    o.from_step = from_step;
+    return st != SB_OK ? st : enqueue(o, err);
 }
 
 sb_status sb_cuda_fill(void *dst, uint8_t byte, int64_t n_bytes, sb_stream stream, sb_err *err)

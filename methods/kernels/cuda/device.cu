@@ -159,6 +159,15 @@ sb_status sb_cuda_to_host(void *dst, const void *src, int64_t n_bytes, sb_stream
         "copying from the device", err);
 }
 
+sb_status sb_cuda_copy_rows(void *to, int64_t to_step, const void *from, int64_t from_step,
+                            int64_t row_bytes, int64_t n_rows, sb_stream stream, sb_err *err)
+{
+    return sb_cuda_status(cudaMemcpy2DAsync(to, (size_t)to_step, from, (size_t)from_step,
+                                            (size_t)row_bytes, (size_t)n_rows,
+                                            cudaMemcpyDeviceToDevice, stream),
+                          "copying on the device", err);
+}
+
 sb_status sb_cuda_fill(void *dst, uint8_t byte, int64_t n_bytes, sb_stream stream, sb_err *err)
 {
     return sb_cuda_status(cudaMemsetAsync(dst, byte, (size_t)n_bytes, stream),

@@ -50,6 +50,10 @@ sb_status sb_cuda_to_device(void *dst, const void *src, int64_t n_bytes, sb_stre
                             sb_err *err);
 sb_status sb_cuda_to_host(void *dst, const void *src, int64_t n_bytes, sb_stream stream,
                           sb_err *err);
+/** Copy n_rows of row_bytes within the device's memory, each from_step (to_step) bytes, at least
+ *  row_bytes, after the one before. */
+sb_status sb_cuda_copy_rows(void *to, int64_t to_step, const void *from, int64_t from_step,
+                            int64_t row_bytes, int64_t n_rows, sb_stream stream, sb_err *err);
 sb_status sb_cuda_fill(void *dst, uint8_t byte, int64_t n_bytes, sb_stream stream, sb_err *err);
 
 /* ---- streams and time ----------------------------------------------------------------------- */
