@@ -51,7 +51,9 @@ def flatten(params, prefix=""):
     return flat
 
 
-def number(value):
+def as_text(value):
+    if isinstance(value, list):
+        return "[" + " ".join(map(as_text, value)) + "]"
     return f"{value:.12g}" if isinstance(value, (int, float)) else str(value)
 
 
@@ -64,10 +66,9 @@ def expand(path):
         raise CaptureError(f"{path}: {error.strerror}", 2)
     except yaml.YAMLError as error:
         raise CaptureError(f"{path}: {' '.join(str(error).split())}", 2)
-    unknown = set(config) - {"name", "tokens", "dtype", "runs"}
-    if unknown or not config.get("runs"):
-        raise CaptureError(f"{path}: unknown key {sorted(unknown)}; expected name, tokens, dtype, runs" if unknown
-                           else f"{path}: no runs", 2)
+    known = {"name", "tokens", "dtype", "positions", "runs"}
+    if not isinstance(config, dict) or set(config) - known or not config.get("runs"):
+        raise CaptureError(f"{path}: expected runs, and no other keys than {', '.join(sorted(known))}", 2)
     runs = []
     for entry in config["runs"]:
         if set(entry) - KEYS or "method" not in entry:
@@ -80,7 +81,7 @@ def expand(path):
                 raise CaptureError(f"{path}: setting {setting}, rows {rows}; expected one of {SETTINGS} and "
                                    "[from, to] within [0, 1]", 2)
             runs.append({"label": entry.get("label", entry["method"]), "method": entry["method"],
-                         "params": " ".join(f"{name}={number(value)}" for name, value in params.items()),
+                         "params": " ".join(f"{name}={as_text(value)}" for name, value in params.items()),
                          "layers": entry.get("layers", "all"), "heads": entry.get("heads", "all"),
                          "rows": rows, "setting": setting})
     return config, runs
@@ -173,31 +174,31 @@ def log_softmax(logits):
     return logits
 
 
-def compare_logits(model, dense, hidden, ids, first):
-    """Means over the positions from `first` on: (loss, KL(dense || this), logit MSE, top-1 agreement)."""
-    head, n = output_head(model), len(ids) - 1
+def compare_logits(model, dense, hidden, ids, positions):
+    """Means over `positions`: (loss, KL(dense || this), logit MSE, top-1 agreement)."""
+    head, targets = output_head(model), np.asarray(ids)[positions + 1]
     sums = np.zeros(4)
-    for r in range(first, n, 256):
-        rows = slice(r, min(r + 256, n))
+    for r in range(0, len(positions), 256):
+        rows, target = positions[r:r + 256], targets[r:r + 256]
         a, b = dense[rows] @ head.T, hidden[rows] @ head.T
         mse = np.mean((a - b) ** 2, axis=1)
         same = a.argmax(axis=1) == b.argmax(axis=1)
         a, b = log_softmax(a), log_softmax(b)
-        target = np.asarray(ids[r + 1:rows.stop + 1])
         sums += [-b[np.arange(len(b)), target].sum(dtype=np.float64),
                  np.einsum("ij,ij->", np.exp(a), a - b, dtype=np.float64), mse.sum(dtype=np.float64), same.sum()]
-    return sums / (n - first)
+    return sums / len(positions)
 
 
 class Text:
     """A text's tokens, and what dense attention makes of them: computed when first asked for."""
 
-    def __init__(self, model, path, offset, n, dtype):
+    def __init__(self, model, path, offset, n, dtype, positions=None):
         self.name = f"{os.path.basename(path)}:{offset}"
         self.ids = encode(model, read_text(path, offset))[:n]
         if len(self.ids) < n:
             raise CaptureError(f"{path}: {len(self.ids)} tokens after character {offset}; {n} are needed", 2)
         self.model, self.dtype, self._dense = model, dtype, None
+        self.most = positions or n
 
     def dense(self):
         if self._dense is None:
@@ -220,7 +221,8 @@ class Text:
 
         attention = Attention(model, n, self.dtype, run)
         hidden = forward(model, self.ids, attention, on_residual=on_residual)
-        loss, kl, mse, top1 = compare_logits(model, dense, hidden, self.ids, first)
+        measured = np.linspace(first, n - 2, min(self.most, n - 1 - first)).round().astype(int)
+        loss, kl, mse, top1 = compare_logits(model, dense, hidden, self.ids, measured)
         return {"status": "ok", "capture": self.name, "model": model.name, "tokens": n, "heads": model.heads,
                 "kv_heads": model.kv_heads, "head_dim": model.d, "dtype": self.dtype, "kernel": attention.kernel,
                 "method": run["method"], "params": run["params"], "block": attention.block,
@@ -288,7 +290,7 @@ def main():
     results = Results(args.out)
     for spec in args.text:
         path, _, offset = spec.rpartition(":")
-        text = Text(model, path or spec, int(offset) if path else 0, n, config.get("dtype", "bf16"))
+        text = Text(model, path or spec, int(offset) if path else 0, n, config.get("dtype", "bf16"), config.get("positions"))
         for i, run in enumerate(runs):
             if results.has(text, run):
                 continue
