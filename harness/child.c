@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -9,26 +10,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_SECONDS = 4 };
-
 /* Handlers of this process (and of sanitizers) would report a crash that is expected. */
-static void die_quietly(void)
+static void die_quietly(double seconds)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU};
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
         (void)signal(fatal[i], SIG_DFL);
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    (void)setrlimit(RLIMIT_CPU, &(struct rlimit){MAX_SECONDS, MAX_SECONDS});
+    rlim_t most = (rlim_t)ceil(seconds);
+    (void)setrlimit(RLIMIT_CPU, &(struct rlimit){most, most});
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     (void)dup2(nowhere, STDERR_FILENO); /* where the allocator says what it found */
 }
 
-_Noreturn static void be_child(sb_status (*call)(const char *path, sb_err *err), const char *path,
-                               int to)
+_Noreturn static void be_child(sb_status (*call)(const void *what, sb_err *err), const void *what,
+                               double seconds, int to)
 {
     sb_err said = {0};
-    die_quietly();
-    said.status = call(path, &said);
+    die_quietly(seconds);
+    said.status = call(what, &said);
     bool sent = write(to, &said, sizeof said) == (ssize_t)sizeof said;
     _exit(!sent);
 }
@@ -43,8 +43,8 @@ static bool hear(int from, sb_err *said)
     return n == (ssize_t)sizeof *said;
 }
 
-sb_status sb_try_in_child(sb_status (*call)(const char *path, sb_err *err), const char *path,
-                          sb_err *err)
+sb_status sb_try_in_child(sb_status (*call)(const void *what, sb_err *err), const void *what,
+                          const char *path, double seconds, sb_err *err)
 {
     int ends[2], code = 0;
     sb_err said;
@@ -52,7 +52,7 @@ sb_status sb_try_in_child(sb_status (*call)(const char *path, sb_err *err), cons
         return sb_fail(err, SB_IO, "%s: pipe: %s", path, strerror(errno));
     pid_t child = fork();
     if (child == 0)
-        be_child(call, path, ends[1]);
+        be_child(call, what, seconds, ends[1]);
     (void)close(ends[1]);
     bool heard = child > 0 && hear(ends[0], &said);
     (void)close(ends[0]);

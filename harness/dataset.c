@@ -226,7 +226,9 @@ out:
     return st;
 }
 
-static sb_status try_capture(const char *path, sb_err *err)
+enum { OPEN_SECONDS = 4 /* of computing */ };
+
+static sb_status try_capture(const void *path, sb_err *err)
 {
     sb_capture cap;
     sb_status st = open_capture(path, &cap, err);
@@ -238,9 +240,8 @@ sb_status sb_capture_open(const char *path, sb_capture *cap, sb_err *err)
 {
     *cap = (sb_capture){.file = -1};
     sb_h5_quiet();
-    /* HDF5 1.10 crashes on many damaged files, most of them while it opens what they claim to hold.
-     */
-    sb_status st = sb_try_in_child(try_capture, path, err);
+    /* HDF5 1.10 crashes on many damaged files. */
+    sb_status st = sb_try_in_child(try_capture, path, path, OPEN_SECONDS, err);
     return st == SB_OK ? open_capture(path, cap, err) : st;
 }
 

@@ -11,7 +11,8 @@ extern "C" {
 typedef struct sb_layer_info {
     int64_t index; /**< layer index in the model */
     int64_t n_heads, n_kv_heads, tokens, dim, dim_v;
-    sb_dtype dtype; /**< as stored */
+    sb_dtype dtype;    /**< as stored */
+    int64_t rehearsed; /**< tokens that were read in a child process, which outlived it */
 } sb_layer_info;
 
 /** An open stem-capture file (format version 1: see data/README.md). */

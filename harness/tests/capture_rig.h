@@ -40,7 +40,7 @@ static inline sb_status plain_layer(void *user, int64_t i, sb_layer_data *out, s
     }
     if (p->spoiled)
         p->k[D + 2] = 7e4f;
-    sb_layer_info info = {index, H, HKV, N, D, DV, p->dtype};
+    sb_layer_info info = {index, H, HKV, N, D, DV, p->dtype, 0};
     *out = (sb_layer_data){info, p->q, p->k, p->v};
     return SB_OK;
 }

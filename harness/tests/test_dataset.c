@@ -64,7 +64,7 @@ static sb_status pattern_layer(void *user, int64_t i, sb_layer_data *out, sb_err
 {
     struct patterns *p = user;
     (void)err;
-    sb_layer_info info = {i, 1, 1, p->n, 1, 1, p->dtype};
+    sb_layer_info info = {i, 1, 1, p->n, 1, 1, p->dtype, 0};
     *out = (sb_layer_data){info, p->wide, p->wide, p->wide};
     return SB_OK;
 }
