@@ -8,6 +8,7 @@
 
 #include "harness/h5util.h"
 #include "harness/mem.h"
+#include "harness/provenance.h"
 
 /* ---- whole records ------------------------------------------------------------------------- */
 
@@ -79,32 +80,18 @@ out:
 
 /* ---- machines ------------------------------------------------------------------------------ */
 
-/* The value of a provenance line, quotes included: *n bytes; "" where there is none. */
-static const char *line_of(const char *text, const char *name, int *n)
-{
-    size_t length = strlen(name);
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, length) == 0) {
-            *n = (int)strcspn(line + length, "\n");
-            return line + length;
-        }
-    }
-    *n = 0;
-    return "";
-}
-
 static char *machine_text(const char *provenance)
 {
     int n_cpu, n_gpu, n_cores, n_threads;
-    const char *cpu = line_of(provenance, "cpu: ", &n_cpu);
-    const char *gpu = line_of(provenance, "gpu: ", &n_gpu);
-    const char *cores = line_of(provenance, "cores: ", &n_cores);
-    const char *threads = line_of(provenance, "threads: ", &n_threads);
+    const char *cpu = sb_provenance_value(provenance, "cpu", &n_cpu);
+    const char *gpu = sb_provenance_value(provenance, "gpu", &n_gpu);
+    const char *cores = sb_provenance_value(provenance, "cores", &n_cores);
+    const char *threads = sb_provenance_value(provenance, "threads", &n_threads);
     if (n_cpu == 0)
         return sb_strdup("");
-    return sb_sprintf("cpu %.*s, %.*s cores, %.*s threads%s%.*s", n_cpu, cpu, n_cores, cores,
-                      n_threads, threads, n_gpu > 0 ? ", gpu " : "", n_gpu, gpu);
+    return sb_sprintf("cpu \"%.*s\", %.*s cores, %.*s threads%s%.*s%s", n_cpu, cpu, n_cores, cores,
+                      n_threads, threads, n_gpu > 0 ? ", gpu \"" : "", n_gpu, gpu,
+                      n_gpu > 0 ? "\"" : "");
 }
 
 static sb_status add_machine(sb_compare_run *run, char *text, int32_t *index, sb_err *err)

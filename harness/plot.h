@@ -15,6 +15,16 @@ extern "C" {
  */
 sb_status sb_plot_run(const char *run_dir, const char *format, int quiet, sb_err *err);
 
+/**
+ * Draw the results of two runs over each other into RUN_DIR/plots/vs-NAME/, NAME being other_dir's
+ * base name: every figure of curves, at the layers and lengths that both runs have. A setting has
+ * one colour; the second run's curves are dashed with open markers. Groups of capture and dtype are
+ * put over the other run's of the same capture file and dtype, or, where each run has one alone,
+ * over that. As sb_plot_run; SB_BAD_DATA when the runs share nothing.
+ */
+sb_status sb_plot_versus(const char *run_dir, const char *other_dir, const char *format, int quiet,
+                         sb_err *err);
+
 #ifdef __cplusplus
 }
 #endif

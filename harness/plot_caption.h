@@ -12,7 +12,11 @@ extern "C" {
 
 /* Lines of a picture's caption, and its key. */
 
-/** Where the numbers come from; `combined` says how the layers were; tokens 0: all lengths. */
+#define SB_PLOT_INTERVAL_NOTE                                                                      \
+    "Select + attend of one layer, median and its 95 % interval (below 6 samples: extremes)."
+
+/** Where the numbers come from; `combined` says how the layers were; tokens 0: all lengths. Of two
+ *  runs, what they differ in; their names for the key. */
 sb_status sb_plot_caption(sb_sheet *s, const sb_plot_group *g, const int64_t *layers,
                           int64_t n_layers, const char *combined, int64_t tokens, sb_err *err);
 
@@ -22,7 +26,16 @@ sb_status sb_plot_omissions(sb_sheet *s, const sb_plot_group *g, sb_err *err);
 /** The label of every curve that is shown. */
 sb_status sb_plot_labels(sb_sheet *s, const sb_plot_group *g, sb_err *err);
 
-/** What the times were taken with, and `rest`. */
+enum { SB_PLOT_MACHINE_CHARS = 256 };
+
+/** The machine of a run's times: "Intel Xeon, amx kernel, 2 threads"; of a GPU its name and
+ *  kernel. */
+void sb_plot_machine_text(const sb_plot_group *g, int run, char buf[SB_PLOT_MACHINE_CHARS]);
+
+/** How many curves of two runs are equal and drawn once (sb_plot_repeats), where any are. */
+sb_status sb_plot_once(sb_sheet *s, const sb_plot_group *g, bool errors, sb_err *err);
+
+/** What the times were taken with, and `rest`, a sentence. */
 sb_status sb_plot_machine(sb_sheet *s, const sb_plot_group *g, const char *rest, sb_err *err);
 
 #ifdef __cplusplus

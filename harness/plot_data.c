@@ -64,12 +64,12 @@ static void insert_sorted(int64_t *values, int64_t *n, int64_t value)
     values[i] = value;
 }
 
-static int64_t curve_of(sb_plot_group *g, const sb_record *r)
+static int64_t curve_of(sb_plot_group *g, const sb_record *r, int run)
 {
     for (int64_t c = 0; c < g->n_curves; c++)
-        if (sb_plot_same_curve(g->curves[c].first, r))
+        if (g->curves[c].run == run && sb_plot_same_curve(g->curves[c].first, r))
             return c;
-    g->curves[g->n_curves].first = r;
+    g->curves[g->n_curves] = (sb_plot_curve){.first = r, .run = run};
     return g->n_curves++;
 }
 
@@ -90,9 +90,9 @@ static bool same_setting(const sb_record *a, const sb_record *b)
            (matched || same_text(a->params, b->params));
 }
 
-static sb_plot_point *point_of(sb_plot_group *g, const sb_record *r)
+static sb_plot_point *point_of(sb_plot_group *g, const sb_record *r, int run)
 {
-    int64_t curve = curve_of(g, r);
+    int64_t curve = curve_of(g, r, run);
     for (int64_t i = 0; i < g->n_points; i++) {
         sb_plot_point *p = &g->points[i];
         if (p->curve == curve && p->tokens == r->tokens && same_setting(any_cell(g, p), r))
@@ -167,7 +167,9 @@ static int by_curve(const void *a, const void *b)
 
 /* ---- the dense baseline --------------------------------------------------------------------- */
 
-static void measure_dense(sb_plot_group *g, const sb_record **own, int64_t n_own, double *times)
+/* Of records of one run, into dense_ms and dense_rel_l2 [n_lengths]. */
+static void measure_dense(const sb_plot_group *g, const sb_record **own, int64_t n_own,
+                          double *times, double *dense_ms, double *dense_rel_l2)
 {
     for (int64_t i = 0; i < g->n_lengths; i++) {
         double ms = 0, logs = 0;
@@ -187,9 +189,14 @@ static void measure_dense(sb_plot_group *g, const sb_record **own, int64_t n_own
             }
             ms += sb_median(times, n_times) / (double)g->n_layers;
         }
-        g->dense_ms[i] = ms;
-        g->dense_rel_l2[i] = n_dense > 0 ? exp(logs / (double)n_dense) : NAN;
+        dense_ms[i] = ms;
+        dense_rel_l2[i] = n_dense > 0 ? exp(logs / (double)n_dense) : NAN;
     }
+}
+
+double sb_plot_dense_ms(const sb_plot_group *g, int64_t curve, int64_t i)
+{
+    return g->dense_ms[g->curves[curve].run * g->n_lengths + i];
 }
 
 /* ---- the group ------------------------------------------------------------------------------ */
@@ -199,51 +206,107 @@ static sb_status allocate(sb_plot_group *g, int64_t n_own, sb_err *err)
     g->curves = sb_alloc(n_own, sizeof *g->curves);
     g->points = sb_alloc(n_own, sizeof *g->points);
     g->cells = sb_alloc(n_own * g->n_layers, sizeof *g->cells);
-    g->dense_ms = sb_alloc(g->n_lengths, sizeof *g->dense_ms);
-    g->dense_rel_l2 = sb_alloc(g->n_lengths, sizeof *g->dense_rel_l2);
+    g->dense_ms = sb_alloc(g->n_runs * g->n_lengths, sizeof *g->dense_ms);
+    g->dense_rel_l2 = sb_alloc(g->n_runs * g->n_lengths, sizeof *g->dense_rel_l2);
     if (!g->curves || !g->points || !g->cells || !g->dense_ms || !g->dense_rel_l2)
         return sb_no_memory(err, "plot data");
     return SB_OK;
 }
 
-sb_status sb_plot_group_build(const sb_record *records, int64_t n, const sb_record *first,
-                              sb_plot_group *g, sb_err *err)
+static bool is_of(const sb_plot_source *run, const sb_record *r)
+{
+    return sb_plot_usable(r) && sb_plot_same_group(run->first, r);
+}
+
+/* Whether every run has records of that layer and length. */
+static bool shared(const sb_plot_group *g, const sb_record *r)
+{
+    for (int k = 0; k < g->n_runs; k++) {
+        const sb_plot_source *run = &g->runs[k];
+        int64_t i = 0;
+        while (i < run->n && !(is_of(run, &run->records[i]) && run->records[i].layer == r->layer &&
+                               run->records[i].tokens == r->tokens))
+            i++;
+        if (i == run->n)
+            return false;
+    }
+    return true;
+}
+
+/* The group's records to own, run by run, ends[k] the end of run k's. */
+static void collect(sb_plot_group *g, const sb_record **own, int64_t *ends)
+{
+    int64_t n_own = 0;
+    for (int k = 0; k < g->n_runs; k++) {
+        const sb_plot_source *run = &g->runs[k];
+        for (int64_t i = 0; i < run->n; i++) {
+            const sb_record *r = &run->records[i];
+            if (!is_of(run, r) || (g->n_runs > 1 && !shared(g, r)))
+                continue;
+            own[n_own++] = r;
+            insert_sorted(g->layers, &g->n_layers, r->layer);
+            insert_sorted(g->lengths, &g->n_lengths, r->tokens);
+        }
+        ends[k] = n_own;
+    }
+}
+
+static void fill(sb_plot_group *g, const sb_record **own, const int64_t *ends, double *times)
+{
+    int64_t from = 0;
+    for (int k = 0; k < g->n_runs; from = ends[k++]) {
+        for (int64_t i = from; i < ends[k]; i++)
+            if (!is_dense(own[i]))
+                point_of(g, own[i], k)->cells[index_of(g->layers, g->n_layers, own[i]->layer)] =
+                    own[i];
+        measure_dense(g, own + from, ends[k] - from, times, g->dense_ms + k * g->n_lengths,
+                      g->dense_rel_l2 + k * g->n_lengths);
+    }
+    drop_incomplete(g);
+    for (int64_t i = 0; i < g->n_points; i++)
+        combine_layers(&g->points[i], g->n_layers);
+    qsort(g->points, (size_t)g->n_points, sizeof *g->points, by_curve);
+    mark_pareto(g);
+}
+
+sb_status sb_plot_group_gather(const sb_plot_source *runs, int n_runs, sb_plot_group *g,
+                               sb_err *err)
 {
     sb_status st = SB_OK;
-    *g = (sb_plot_group){.first = first};
-    int64_t n_own = 0;
+    int64_t n = 0, ends[SB_PLOT_RUNS] = {0};
+    *g = (sb_plot_group){.first = runs[0].first, .n_runs = n_runs};
+    for (int k = 0; k < n_runs; k++) {
+        g->runs[k] = runs[k];
+        n += runs[k].n;
+    }
     const sb_record **own = sb_alloc(n, sizeof *own);
     double *times = sb_alloc(n, sizeof *times);
     g->layers = sb_alloc(n, sizeof *g->layers);
     g->lengths = sb_alloc(n, sizeof *g->lengths);
     SB_CHECK(own && times && g->layers && g->lengths, err, SB_NO_MEMORY,
              "out of memory for plot data");
-
-    for (int64_t i = 0; i < n; i++) {
-        if (!sb_plot_usable(&records[i]) || !sb_plot_same_group(first, &records[i]))
-            continue;
-        own[n_own++] = &records[i];
-        insert_sorted(g->layers, &g->n_layers, records[i].layer);
-        insert_sorted(g->lengths, &g->n_lengths, records[i].tokens);
+    collect(g, own, ends);
+    SB_TRY(allocate(g, ends[n_runs - 1], err));
+    fill(g, own, ends, times);
+    if (n_runs > 1) {
+        SB_TRY(sb_plot_pair_curves(g, err));
+    } else {
+        SB_TRY(sb_plot_label(g->curves, g->n_curves, err));
+        sb_plot_choose(g->curves, g->n_curves, SB_PLOT_CURVES);
     }
-    SB_TRY(allocate(g, n_own, err));
-    for (int64_t i = 0; i < n_own; i++)
-        if (!is_dense(own[i]))
-            point_of(g, own[i])->cells[index_of(g->layers, g->n_layers, own[i]->layer)] = own[i];
-    drop_incomplete(g);
-    for (int64_t i = 0; i < g->n_points; i++)
-        combine_layers(&g->points[i], g->n_layers);
-    qsort(g->points, (size_t)g->n_points, sizeof *g->points, by_curve);
-    mark_pareto(g);
-    measure_dense(g, own, n_own, times);
-    SB_TRY(sb_plot_label(g->curves, g->n_curves, err));
-    sb_plot_choose(g->curves, g->n_curves);
 out:
     sb_free(times);
     sb_free(own);
     if (st != SB_OK)
         sb_plot_group_free(g);
     return st;
+}
+
+sb_status sb_plot_group_build(const sb_record *records, int64_t n, const sb_record *first,
+                              sb_plot_group *g, sb_err *err)
+{
+    const sb_plot_source run = {.records = records, .n = n, .first = first};
+    return sb_plot_group_gather(&run, 1, g, err);
 }
 
 void sb_plot_group_free(sb_plot_group *g)
@@ -258,50 +321,4 @@ void sb_plot_group_free(sb_plot_group *g)
     sb_free(g->lengths);
     sb_free(g->layers);
     *g = (sb_plot_group){0};
-}
-
-/* ---- settings of nearly equal density ------------------------------------------------------ */
-
-static double log_ratio(double a, double b)
-{
-    return fabs(log(a / b));
-}
-
-const sb_plot_point *sb_plot_nearest(const sb_plot_group *g, int64_t curve, int64_t tokens,
-                                     double density)
-{
-    const sb_plot_point *best = NULL;
-    for (int64_t i = 0; i < g->n_points; i++) {
-        const sb_plot_point *p = &g->points[i];
-        if (p->curve == curve && p->tokens == tokens && log_ratio(p->density, density) < log(1.5) &&
-            (!best || log_ratio(p->density, density) < log_ratio(best->density, density)))
-            best = p;
-    }
-    return best;
-}
-
-static int64_t n_served(const sb_plot_group *g, int64_t from_length, double density)
-{
-    int64_t n = 0;
-    for (int64_t c = 0; c < g->n_curves; c++)
-        for (int64_t i = from_length; i < g->n_lengths && g->curves[c].slot > 0; i++)
-            n += sb_plot_nearest(g, c, g->lengths[i], density) != NULL;
-    return n;
-}
-
-double sb_plot_density(const sb_plot_group *g, int64_t from_length)
-{
-    double best = NAN;
-    int64_t most = 0;
-    for (int64_t i = 0; i < g->n_points; i++) {
-        const sb_plot_point *p = &g->points[i];
-        if (g->curves[p->curve].slot == 0 || p->tokens != g->lengths[g->n_lengths - 1])
-            continue;
-        int64_t n = n_served(g, from_length, p->density);
-        if (n > most || (n == most && log_ratio(p->density, .25) < log_ratio(best, .25))) {
-            most = n;
-            best = p->density;
-        }
-    }
-    return best;
 }

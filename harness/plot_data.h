@@ -1,6 +1,8 @@
 #ifndef SB_PLOT_DATA_H
 #define SB_PLOT_DATA_H
 
+#include <stddef.h>
+
 #include "harness/results.h"
 
 #ifdef __cplusplus
@@ -10,14 +12,24 @@ extern "C" {
 enum {
     SB_PLOT_COLOURS = 9,
     SB_PLOT_CURVES = 2 * SB_PLOT_COLOURS, /**< curves shown at most: solid ones, then dashed ones */
-    SB_PLOT_DENSE = SB_PLOT_CURVES + 1    /**< slot of the dense baseline */
+    SB_PLOT_DENSE = SB_PLOT_CURVES + 1,   /**< slot of the dense baseline; the next: of run 1's */
+    SB_PLOT_RUNS = 2                      /**< runs in one picture at most */
 };
+
+/** Records of a run that enter a group: those of the group of `first`. */
+typedef struct sb_plot_source {
+    const sb_record *records;
+    int64_t n;
+    const sb_record *first;
+    const char *name; /**< of the run, where a picture shows two */
+} sb_plot_source;
 
 /** A method with every parameter fixed but its budget. */
 typedef struct sb_plot_curve {
     const sb_record *first; /**< names the method and the parameters */
     char *label;            /**< the method and what tells the curve from the method's others */
     int slot;               /**< 1..SB_PLOT_CURVES: colour and place in the key; 0: not shown */
+    int run;                /**< which of the group's runs it is of */
 } sb_plot_curve;
 
 /** One setting of a curve at one length, over all layers of the group. */
@@ -32,18 +44,25 @@ typedef struct sb_plot_point {
     bool pareto; /**< no other point of its length has as little budget and as little error */
 } sb_plot_point;
 
-/** The records of one capture, dtype and backend: what one set of pictures shows. */
+/**
+ * The records of one capture, dtype and backend: what one set of pictures shows. With two runs
+ * those of a group of each, at the layers and lengths that both have; a method with the same
+ * parameters is a curve of each run, in slots that are SB_PLOT_COLOURS apart.
+ */
 typedef struct sb_plot_group {
-    const sb_record *first;
+    const sb_record *first; /**< that of runs[0] */
+    sb_plot_source runs[SB_PLOT_RUNS];
+    int n_runs;
     int64_t n_layers, n_lengths, n_curves, n_points;
     int64_t *layers;  /**< ascending */
     int64_t *lengths; /**< ascending, tokens */
     sb_plot_curve *curves;
     sb_plot_point *points; /**< by curve, then tokens, then density */
     const sb_record **cells;
-    double *dense_ms;     /**< [n_lengths] dense baseline, mean over layers of the median over
-                               records; NaN where not measured */
-    double *dense_rel_l2; /**< [n_lengths] of the dense method, geometric mean; NaN where none */
+    double *dense_ms;     /**< [n_runs, n_lengths] dense baseline, mean over layers of the median
+                               over records; NaN where not measured */
+    double *dense_rel_l2; /**< [n_runs, n_lengths] of the dense method, geometric mean; NaN where
+                               none */
     int64_t n_incomplete; /**< points left out because a layer is missing */
 } sb_plot_group;
 
@@ -64,6 +83,26 @@ sb_status sb_plot_group_build(const sb_record *records, int64_t n, const sb_reco
                               sb_plot_group *g, sb_err *err);
 void sb_plot_group_free(sb_plot_group *g);
 
+/** sb_plot_group_build of 1 or 2 runs. A group without curves where the runs share no layer at an
+ *  equal length. */
+sb_status sb_plot_group_gather(const sb_plot_source *runs, int n_runs, sb_plot_group *g,
+                               sb_err *err);
+
+/** Median time of dense at lengths[i] in the run of a curve; NaN where not measured. */
+double sb_plot_dense_ms(const sb_plot_group *g, int64_t curve, int64_t i);
+
+/** Give the curves of a group of two runs their labels and slots. SB_NO_MEMORY. */
+sb_status sb_plot_pair_curves(sb_plot_group *g, sb_err *err);
+
+/** The curve of run 0 with the setting of a curve of run 1; -1 where there is none. */
+int64_t sb_plot_twin(const sb_plot_group *g, int64_t curve);
+
+/**
+ * Whether a curve of run 1 would hide its twin: same patterns and FLOPs at every point and, with
+ * `errors`, the same errors to the bit. Such a curve is drawn once, as that of run 0.
+ */
+bool sb_plot_repeats(const sb_plot_group *g, int64_t curve, bool errors);
+
 /** Whether two records differ at most in layer, length and budget. */
 bool sb_plot_same_curve(const sb_record *a, const sb_record *b);
 
@@ -71,8 +110,9 @@ bool sb_plot_same_curve(const sb_record *a, const sb_record *b);
  *  apart. SB_NO_MEMORY. */
 sb_status sb_plot_label(sb_plot_curve *curves, int64_t n, sb_err *err);
 
-/** Choose the curves to show: methods take turns, each spread over its curves. Sets the slots. */
-void sb_plot_choose(sb_plot_curve *curves, int64_t n);
+/** Choose `most` curves to show: methods take turns, each spread over its curves. Sets the slots.
+ */
+void sb_plot_choose(sb_plot_curve *curves, int64_t n, int64_t most);
 
 /** Point of a curve at `tokens` whose density is nearest to `density` and within a factor of 1.5,
  *  or NULL. */
@@ -86,6 +126,9 @@ const sb_plot_point *sb_plot_nearest(const sb_plot_group *g, int64_t curve, int6
  */
 double sb_plot_density(const sb_plot_group *g, int64_t from_length);
 
+/** The longest length, tokens; 0 where there is none. */
+int64_t sb_plot_longest(const sb_plot_group *g);
+
 /** A picture of a group: the name of its script and the writer of its data. */
 typedef struct sb_figure {
     const char *name;
@@ -94,9 +137,10 @@ typedef struct sb_figure {
      *  NULL: the picture is of the whole run (sb_plot_write_throughput). */
     sb_status (*write)(const sb_plot_group *g, const char *csv_path, const char *key_path,
                        int64_t *n_rows, sb_err *err);
+    bool overlays; /**< whether two runs can be in one */
 } sb_figure;
 
-enum { SB_N_FIGURES = 9 };
+enum { SB_N_FIGURES = 13 };
 extern const sb_figure sb_figures[SB_N_FIGURES];
 
 /** Write the data of the picture `throughput`: what attention reaches at each density, against the
@@ -108,6 +152,40 @@ sb_status sb_plot_write_throughput(const sb_record *records, int64_t n, const ch
 /** Write the data of the picture `speedup_length`: speedup over dense, selection's share of the
  * time and the length from which a curve is ahead of dense, at nearly equal density. SB_IO. */
 sb_status sb_plot_write_speedup(const sb_plot_group *g, const char *csv_path, const char *key_path,
+                                int64_t *n_rows, sb_err *err);
+
+/** Write the data of the pictures over query positions at nearly equal density: errors, kept blocks
+ *  of each row, and pattern maps. SB_IO. */
+sb_status sb_plot_write_position(const sb_plot_group *g, const char *csv_path, const char *key_path,
+                                 int64_t *n_rows, sb_err *err);
+sb_status sb_plot_write_schedules(const sb_plot_group *g, const char *csv_path,
+                                  const char *key_path, int64_t *n_rows, sb_err *err);
+sb_status sb_plot_write_maps(const sb_plot_group *g, const char *csv_path, const char *key_path,
+                             int64_t *n_rows, sb_err *err);
+
+/** From which length, in tokens, a curve is faster than dense at nearly that density: "3000",
+ *  "< 2048" where it is at the shortest length, "> 8192" where it is not at the longest. */
+void sb_plot_break_even(const sb_plot_group *g, int64_t curve, double density, char *buf,
+                        size_t bytes);
+
+/** Write the data of the picture `paired`: errors over those of the first curve at equal density,
+ *  head by head: geometric means with 95 % intervals. SB_IO. */
+sb_status sb_plot_write_paired(const sb_plot_group *g, const char *csv_path, const char *key_path,
+                               int64_t *n_rows, sb_err *err);
+
+/** Write the data of the picture `sweep`: error and cost of selecting against each parameter of
+ *  which settings alike in all else have three values or more. SB_IO, SB_NO_MEMORY. */
+sb_status sb_plot_write_sweep(const sb_plot_group *g, const char *csv_path, const char *key_path,
+                              int64_t *n_rows, sb_err *err);
+
+/** Write the data of the picture `error_layer`: error by layer at nearly equal density, and its
+ *  ratio to the first curve's. SB_IO. */
+sb_status sb_plot_write_layers(const sb_plot_group *g, const char *csv_path, const char *key_path,
+                               int64_t *n_rows, sb_err *err);
+
+/** Write the data of the picture `schedule_length`: density, fullest row and error of settings over
+ *  six lengths or more. SB_IO, SB_NO_MEMORY. */
+sb_status sb_plot_write_lengths(const sb_plot_group *g, const char *csv_path, const char *key_path,
                                 int64_t *n_rows, sb_err *err);
 
 /** sb_plot_run on records at hand. `run_dir` must exist. */

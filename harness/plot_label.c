@@ -3,13 +3,8 @@
 
 #include "harness/mem.h"
 #include "harness/plot_data.h"
+#include "harness/plot_params.h"
 #include "methods/method.h"
-
-/* A piece of a record's params text, "name=value name=value ...". */
-typedef struct span {
-    const char *at;
-    int n;
-} span;
 
 enum { MAX_NAMES = 2 * SB_MAX_PARAMS };
 
@@ -17,58 +12,12 @@ enum { MAX_NAMES = 2 * SB_MAX_PARAMS };
 static const char *const leading[] = {"variant", "by", "score", "mu", "value", "schedule.shape"};
 enum { N_LEADING = sizeof leading / sizeof leading[0] };
 
-static bool same(span a, span b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.at, b.at, (size_t)a.n) == 0);
-}
-
-static span span_of(const char *text)
-{
-    return (span){text, (int)strlen(text)};
-}
-
-/* Commas within the brackets of a list do not separate. */
-static bool next_param(const char **at, span *name, span *value)
-{
-    const char *p = *at ? *at : "";
-    p += strspn(p, " ,;");
-    name->at = p;
-    p += strcspn(p, "= ,;");
-    name->n = (int)(p - name->at);
-    p += *p == '=';
-    value->at = p;
-    for (int depth = 0; *p && (depth > 0 || !strchr(" ,;", *p)); p++)
-        depth += (*p == '[') - (*p == ']');
-    value->n = (int)(p - value->at);
-    *at = p;
-    return name->n > 0;
-}
-
-static span value_of(const sb_record *r, span name)
-{
-    span n, v;
-    for (const char *at = r->params; next_param(&at, &n, &v);)
-        if (same(n, name))
-            return v;
-    return (span){NULL, 0};
-}
-
-/* A number of blocks, or what `match` solves for. */
-static bool is_budget(const char *method, span name)
-{
-    const sb_method *m = sb_method_find(method ? method : "");
-    for (int i = 0; m && i < m->n_params; i++)
-        if ((m->params[i].type == SB_BUDGET || m->params[i].solve) &&
-            same(name, span_of(m->params[i].name)))
-            return true;
-    return false;
-}
-
 static bool covers(const sb_record *a, const sb_record *b)
 {
-    span name, value;
-    for (const char *at = a->params; next_param(&at, &name, &value);)
-        if (!is_budget(a->method, name) && !same(value, value_of(b, name)))
+    sb_span name, value;
+    for (const char *at = a->params; sb_param_next(&at, &name, &value);)
+        if (!sb_param_is_budget(a->method, name) &&
+            !sb_span_same(value, sb_param_value(b->params, name)))
             return false;
     return true;
 }
@@ -85,37 +34,38 @@ bool sb_plot_same_curve(const sb_record *a, const sb_record *b)
 
 /* ---- labels -------------------------------------------------------------------------------- */
 
-static bool varies(const sb_plot_curve *curves, int64_t n, const sb_record *r, span name)
+static bool varies(const sb_plot_curve *curves, int64_t n, const sb_record *r, sb_span name)
 {
     for (int64_t i = 0; i < n; i++)
         if (same_method(curves[i].first, r) &&
-            !same(value_of(curves[i].first, name), value_of(r, name)))
+            !sb_span_same(sb_param_value(curves[i].first->params, name),
+                          sb_param_value(r->params, name)))
             return true;
     return false;
 }
 
-static void add_name(span *names, int *n_names, span name)
+static void add_name(sb_span *names, int *n_names, sb_span name)
 {
     for (int i = 0; i < *n_names; i++)
-        if (same(names[i], name))
+        if (sb_span_same(names[i], name))
             return;
     if (*n_names < MAX_NAMES)
         names[(*n_names)++] = name;
 }
 
 /* The parameters in which the curves of r's method differ. */
-static int varying(const sb_plot_curve *curves, int64_t n, const sb_record *r, span *names)
+static int varying(const sb_plot_curve *curves, int64_t n, const sb_record *r, sb_span *names)
 {
     int n_names = 0;
     for (int i = 0; i < N_LEADING; i++)
-        if (varies(curves, n, r, span_of(leading[i])))
-            add_name(names, &n_names, span_of(leading[i]));
+        if (varies(curves, n, r, sb_span_of(leading[i])))
+            add_name(names, &n_names, sb_span_of(leading[i]));
     for (int64_t i = 0; i < n; i++) {
-        span name, value;
+        sb_span name, value;
         if (!same_method(curves[i].first, r))
             continue;
-        for (const char *at = curves[i].first->params; next_param(&at, &name, &value);)
-            if (!is_budget(r->method, name) && varies(curves, n, r, name))
+        for (const char *at = curves[i].first->params; sb_param_next(&at, &name, &value);)
+            if (!sb_param_is_budget(r->method, name) && varies(curves, n, r, name))
                 add_name(names, &n_names, name);
     }
     return n_names;
@@ -123,14 +73,15 @@ static int varying(const sb_plot_curve *curves, int64_t n, const sb_record *r, s
 
 /* Whether the names but names[skip] still tell the curves of r's method apart. */
 static bool tells_apart(const sb_plot_curve *curves, int64_t n, const sb_record *r,
-                        const span *names, int n_names, int skip)
+                        const sb_span *names, int n_names, int skip)
 {
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < i; j++) {
             const sb_record *a = curves[i].first, *b = curves[j].first;
             bool differ = !same_method(a, r) || !same_method(b, r);
             for (int k = 0; k < n_names && !differ; k++)
-                differ = k != skip && !same(value_of(a, names[k]), value_of(b, names[k]));
+                differ = k != skip && !sb_span_same(sb_param_value(a->params, names[k]),
+                                                    sb_param_value(b->params, names[k]));
             if (!differ)
                 return false;
         }
@@ -138,7 +89,7 @@ static bool tells_apart(const sb_plot_curve *curves, int64_t n, const sb_record 
     return true;
 }
 
-static int needed(const sb_plot_curve *curves, int64_t n, const sb_record *r, span *names)
+static int needed(const sb_plot_curve *curves, int64_t n, const sb_record *r, sb_span *names)
 {
     int n_names = varying(curves, n, r, names);
     for (int i = n_names - 1; i >= 0; i--) {
@@ -151,35 +102,36 @@ static int needed(const sb_plot_curve *curves, int64_t n, const sb_record *r, sp
 }
 
 /* A value bonus reads "+value" where there is one kind of it, else by its kind. */
-static bool one_bonus(const sb_plot_curve *curves, int64_t n, const sb_record *r, span bonus)
+static bool one_bonus(const sb_plot_curve *curves, int64_t n, const sb_record *r, sb_span bonus)
 {
     for (int64_t i = 0; i < n; i++) {
-        span v = value_of(curves[i].first, span_of("value"));
-        if (same_method(curves[i].first, r) && !same(v, bonus) && !same(v, span_of("none")))
+        sb_span v = sb_param_value(curves[i].first->params, sb_span_of("value"));
+        if (same_method(curves[i].first, r) && !sb_span_same(v, bonus) &&
+            !sb_span_same(v, sb_span_of("none")))
             return false;
     }
     return true;
 }
 
-static char *part(const sb_plot_curve *curves, int64_t n, const sb_record *r, span name)
+static char *part(const sb_plot_curve *curves, int64_t n, const sb_record *r, sb_span name)
 {
-    span v = value_of(r, name);
+    sb_span v = sb_param_value(r->params, name);
     const char *leaf = name.at;
     for (int i = 0; i < name.n; i++)
         if (name.at[i] == '.')
             leaf = &name.at[i + 1];
     int n_leaf = (int)(name.at + name.n - leaf);
 
-    if (same(name, span_of("mu")))
+    if (sb_span_same(name, sb_span_of("mu")))
         return sb_sprintf(" μ=%.*s", v.n, v.at ? v.at : "");
-    if (same(name, span_of("value"))) {
-        if (v.n == 0 || same(v, span_of("none")))
+    if (sb_span_same(name, sb_span_of("value"))) {
+        if (v.n == 0 || sb_span_same(v, sb_span_of("none")))
             return sb_strdup("");
         return one_bonus(curves, n, r, v) ? sb_strdup(" +value")
                                           : sb_sprintf(" +value:%.*s", v.n, v.at);
     }
     for (int i = 0; i < N_LEADING; i++)
-        if (same(name, span_of(leading[i])))
+        if (sb_span_same(name, sb_span_of(leading[i])))
             return sb_sprintf(" %.*s", v.n, v.at ? v.at : "");
     return sb_sprintf(" %.*s=%.*s", n_leaf, leaf, v.n, v.at ? v.at : "");
 }
@@ -195,7 +147,7 @@ static bool append(char **label, char *tail)
 
 sb_status sb_plot_label(sb_plot_curve *curves, int64_t n, sb_err *err)
 {
-    span names[MAX_NAMES];
+    sb_span names[MAX_NAMES];
     for (int64_t c = 0; c < n; c++) {
         const sb_record *r = curves[c].first;
         int n_names = needed(curves, n, r, names);
@@ -224,8 +176,8 @@ static bool is_repeat(const sb_plot_curve *curves, int64_t c)
     for (int64_t i = 0; i < c; i++) {
         bool equal = same_method(curves[i].first, curves[c].first);
         for (int k = 0; k < N_LEADING && equal; k++)
-            equal = same(value_of(curves[i].first, span_of(leading[k])),
-                         value_of(curves[c].first, span_of(leading[k])));
+            equal = sb_span_same(sb_param_value(curves[i].first->params, sb_span_of(leading[k])),
+                                 sb_param_value(curves[c].first->params, sb_span_of(leading[k])));
         if (equal)
             return true;
     }
@@ -254,10 +206,10 @@ static void spread(sb_plot_curve *curves, int64_t n, const sb_record *r, int64_t
     }
 }
 
-void sb_plot_choose(sb_plot_curve *curves, int64_t n)
+void sb_plot_choose(sb_plot_curve *curves, int64_t n, int64_t most)
 {
     /* turn t gives a slot to every method that has more than t curves */
-    int64_t left = n < SB_PLOT_CURVES ? n : SB_PLOT_CURVES;
+    int64_t left = n < most ? n : most;
     for (int64_t i = 0; i < n; i++)
         curves[i].slot = 0;
     for (int64_t i = 0; i < n; i++)

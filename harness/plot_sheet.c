@@ -4,10 +4,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
-
 #include <string.h>
-
-enum { CAPTION_WIDTH = 128 /* characters that fit a line of a picture */ };
 
 sb_status sb_sheet_open(sb_sheet *s, const char *csv_path, const char *key_path, sb_err *err)
 {
@@ -53,7 +50,7 @@ void sb_sheet_real(FILE *f, double x)
 
 sb_status sb_sheet_key(sb_sheet *s, int slot, sb_err *err, const char *fmt, ...)
 {
-    char line[512];
+    char line[640];
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(line, sizeof line, fmt, args);
@@ -63,16 +60,6 @@ sb_status sb_sheet_key(sb_sheet *s, int slot, sb_err *err, const char *fmt, ...)
     /* gnuplot would end a text at a tab or double quote */
     for (char *p = line; *p; p++)
         *p = *p == '"' ? '\'' : (unsigned char)*p < ' ' ? ' ' : *p;
-    const char *rest = line;
-    while (slot == 0 && strlen(rest) > CAPTION_WIDTH) {
-        int end = CAPTION_WIDTH;
-        while (end > 0 && rest[end] != ' ')
-            end--;
-        if (end == 0)
-            break;
-        fprintf(s->key, "0\t%.*s\n", end, rest);
-        rest += end + 1;
-    }
-    fprintf(s->key, "%d\t%s\n", slot, rest);
+    fprintf(s->key, "%d\t%s\n", slot, line);
     return SB_OK;
 }

@@ -10,8 +10,10 @@
 extern "C" {
 #endif
 
+enum { SB_SHEET_RUN = -3 /**< slot of the name of the first of two runs; -4: of the second */ };
+
 /** The two files behind a picture: rows of numbers, and the texts of its key (slot 1 and up) and
- *  caption (slot 0, one row a line). */
+ *  caption (slot 0, one row a sentence or more). */
 typedef struct sb_sheet {
     FILE *csv, *key;
     int64_t n_rows;
@@ -29,7 +31,7 @@ void sb_sheet_quoted(FILE *f, const char *text);
 /** Write a comma and a number, or nothing after it where the number is not finite. */
 void sb_sheet_real(FILE *f, double x);
 
-/** Add a text of the key, or of the caption, which is broken into lines that fit the picture. */
+/** Add a text of the key, or a sentence or more of the caption. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 4, 5)))
 #endif

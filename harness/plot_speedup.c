@@ -14,13 +14,13 @@ typedef struct stop {
 static bool stop_at(const sb_plot_group *g, int64_t curve, int64_t i, double density, stop *at)
 {
     at->point = sb_plot_nearest(g, curve, g->lengths[i], density);
-    at->speedup = at->point ? g->dense_ms[i] / at->point->total_ms : NAN;
+    at->speedup = at->point ? sb_plot_dense_ms(g, curve, i) / at->point->total_ms : NAN;
     return isfinite(at->speedup) && at->speedup > 0;
 }
 
-/* From which length on a curve is faster than dense: between two lengths by their logarithms. */
-static void break_even(const sb_plot_group *g, int64_t curve, double density, char *buf,
-                       size_t bytes)
+/* Between two lengths by their logarithms. */
+void sb_plot_break_even(const sb_plot_group *g, int64_t curve, double density, char *buf,
+                        size_t bytes)
 {
     stop at, before = {0};
     int64_t first = 0, crossing = 0;
@@ -51,6 +51,21 @@ static void break_even(const sb_plot_group *g, int64_t curve, double density, ch
         (void)snprintf(buf, bytes, "%" PRId64, crossing);
 }
 
+/* Of two runs both, "3000 | > 8192", so that a setting has one line in the key. */
+static void break_evens(const sb_plot_group *g, int64_t curve, double density, char *buf,
+                        size_t bytes)
+{
+    char one[32];
+    size_t used = 0;
+    int64_t twin = sb_plot_twin(g, curve), own = twin >= 0 ? twin : curve;
+    for (int64_t c = 0; c < g->n_curves; c++) {
+        if (c != own && sb_plot_twin(g, c) != own)
+            continue;
+        sb_plot_break_even(g, c, density, one, sizeof one);
+        used += (size_t)snprintf(buf + used, bytes - used, "%s%s", used > 0 ? " | " : "", one);
+    }
+}
+
 static sb_status put_curve(sb_sheet *s, const sb_plot_group *g, int64_t curve, double density,
                            sb_err *err)
 {
@@ -66,16 +81,18 @@ static sb_status put_curve(sb_sheet *s, const sb_plot_group *g, int64_t curve, d
         fprintf(s->csv, ",%" PRId64, p->tokens);
         sb_sheet_real(s->csv, p->density);
         sb_sheet_real(s->csv, at.speedup);
+        sb_sheet_real(s->csv, at.speedup * p->total_ms / p->total_ms_hi);
+        sb_sheet_real(s->csv, at.speedup * p->total_ms / p->total_ms_lo);
         sb_sheet_real(s->csv, p->select_ms);
         sb_sheet_real(s->csv, p->attend_ms);
         sb_sheet_real(s->csv, 100 * p->select_ms / p->total_ms);
-        sb_sheet_real(s->csv, 100 * p->select_ms / g->dense_ms[i]);
+        sb_sheet_real(s->csv, 100 * p->select_ms / sb_plot_dense_ms(g, curve, i));
         fputc('\n', s->csv);
         s->n_rows++;
     }
     if (s->n_rows == before)
         return SB_OK;
-    break_even(g, curve, density, when, sizeof when);
+    break_evens(g, curve, density, when, sizeof when);
     return sb_sheet_key(s, g->curves[curve].slot, err, "%s  (%s)", g->curves[curve].label, when);
 }
 
@@ -86,21 +103,26 @@ sb_status sb_plot_write_speedup(const sb_plot_group *g, const char *csv_path, co
     sb_status st = SB_OK;
     double target = sb_plot_density(g, 0);
     SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
-    fputs("slot,curve,tokens,density,speedup,select_ms,attend_ms,select_share,select_of_dense\n",
+    fputs("slot,curve,tokens,density,speedup,speedup_lo,speedup_hi,"
+          "select_ms,attend_ms,select_share,select_of_dense\n",
           s.csv);
     for (int64_t c = 0; c < g->n_curves && g->n_lengths > 1; c++)
         if (g->curves[c].slot > 0)
             SB_TRY(put_curve(&s, g, c, target, err));
     SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (mean)", 0, err));
-    SB_TRY(sb_plot_machine(&s, g, "speedup = dense time / (select + attend), in the same rounds.",
-                           err));
+    SB_TRY(sb_plot_machine(
+        &s, g,
+        "Speedup = dense time / (select + attend), medians of the same rounds; bars: dense "
+        "time / the 95 % interval of select + attend.",
+        err));
     SB_TRY(sb_sheet_key(&s, 0, err,
                         "At each length the setting nearest to density %.2f, within a factor of "
                         "1.5. " SB_PLOT_DENSITY_NOTE,
                         target));
     SB_TRY(sb_sheet_key(&s, 0, err,
                         "In brackets: the length, in tokens, from which on a curve is ahead of "
-                        "dense."));
+                        "dense%s.",
+                        g->n_runs > 1 ? ", in each run that has it" : ""));
     SB_TRY(sb_plot_omissions(&s, g, err));
 out:
     *n_rows = s.n_rows;

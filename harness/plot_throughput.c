@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "harness/mem.h"
-#include "harness/plot_data.h"
+#include "harness/plot_caption.h"
 #include "harness/plot_peers.h"
 #include "harness/plot_sheet.h"
 
@@ -272,36 +272,30 @@ static sb_status peers_text(sb_sheet *s, const view *v, sb_err *err)
     return SB_OK;
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    return slash ? slash + 1 : path ? path : "";
-}
-
 static sb_status put_texts(sb_sheet *s, const view *v, sb_err *err)
 {
     sb_status st = SB_OK;
-    char length[24];
+    char length[24], machine[SB_PLOT_MACHINE_CHARS], last[SB_PLOT_MACHINE_CHARS] = "";
     for (int i = 0; i < v->n_lengths; i++) {
         length_text(v->lengths[i], length, sizeof length);
         SB_TRY(sb_sheet_key(s, i + 1, err, "%s tokens", length));
     }
     for (int i = 0; i < v->n_panels; i++) {
         const sb_plot_group *g = &v->panels[i];
-        const sb_record *r = g->points[0].cells[0];
-        SB_TRY(sb_sheet_key(s, 0, err,
-                            "d %" PRId64 ", %s: %s, %s kernel, %" PRId64 " thread%s, %" PRId64
-                            " layer%s%s.",
-                            r->head_dim, r->dtype, base_name(r->capture), r->kernel, r->threads,
-                            r->threads == 1 ? "" : "s", g->n_layers, g->n_layers == 1 ? "" : "s",
-                            g->n_layers == 1 ? "" : " (mean)"));
+        SB_TRY(sb_plot_caption(s, g, g->layers, g->n_layers, " (mean)", 0, err));
+    }
+    for (int i = 0; i < v->n_panels; i++) {
+        sb_plot_machine_text(&v->panels[i], 0, machine);
+        if (strcmp(machine, last) != 0)
+            SB_TRY(sb_sheet_key(s, 0, err, "%s.", machine));
+        memcpy(last, machine, sizeof last);
     }
     SB_TRY(
         sb_sheet_key(s, 0, err,
                      "Throughput: FLOPs of attended pairs / time of attend, selection excluded. "
                      "Conversion: dense time / time of attend x density, in the same rounds. "
                      "Peak: the kernel's unit alone, on the CPU measured in the same run, on a GPU "
-                     "nominal at its highest clock."));
+                     "nominal at its highest clock. " SB_PLOT_DENSITY_NOTE));
     SB_TRY(peers_text(s, v, err));
     if (v->more_styles)
         SB_TRY(sb_sheet_key(s, 0, err, "Only the first %d curves are shown.", v->n_styles));

@@ -87,6 +87,36 @@ char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned, 
                       pinned ? "true" : "false", device, utc);
 }
 
+const char *sb_provenance_value(const char *provenance, const char *name, int *n)
+{
+    size_t length = strlen(name);
+    for (const char *line = provenance; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, name, length) != 0 || strncmp(line + length, ": ", 2) != 0)
+            continue;
+        const char *value = line + length + 2;
+        bool quoted = *value == '"';
+        value += quoted;
+        *n = (int)strcspn(value, quoted ? "\"\n" : "\n");
+        return value;
+    }
+    *n = 0;
+    return "";
+}
+
+bool sb_provenance_same_machine(const char *a, const char *b)
+{
+    static const char *const names[] = {"cpu", "gpu", "cores", "threads"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int n_x, n_y;
+        const char *x = sb_provenance_value(a, names[i], &n_x);
+        const char *y = sb_provenance_value(b, names[i], &n_y);
+        if (n_x != n_y || memcmp(x, y, (size_t)n_x) != 0)
+            return false;
+    }
+    return true;
+}
+
 uint64_t sb_build_id(void)
 {
     unsigned char buf[65536];

@@ -1,6 +1,7 @@
 #ifndef SB_PROVENANCE_H
 #define SB_PROVENANCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -16,6 +17,13 @@ const char *sb_version(void);
  * sb_free, or NULL when memory runs out.
  */
 char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned, const char *device);
+
+/** The value of the line NAME in a provenance text, without its quotes: *n bytes, not terminated.
+ *  "" and 0 where there is none. */
+const char *sb_provenance_value(const char *provenance, const char *name, int *n);
+
+/** Whether two provenance texts name the same CPU, GPU, cores and threads: what compares times. */
+bool sb_provenance_same_machine(const char *a, const char *b);
 
 /** Hash of the running program's file: two builds that differ at all differ here. */
 uint64_t sb_build_id(void);

@@ -56,6 +56,16 @@ static bool holds(const char *path, const char *piece)
     return found;
 }
 
+/* As holds, of a file that is no text. */
+static bool holds_bytes(const char *path, const char *piece)
+{
+    int64_t n = 0;
+    char *bytes = slurp(path, &n);
+    bool found = bytes && memmem(bytes, (size_t)n, piece, strlen(piece));
+    sb_free(bytes);
+    return found;
+}
+
 static bool same_bytes(const char *a, const char *b)
 {
     int64_t n_a = 0, n_b = 0;
@@ -171,8 +181,8 @@ static void test_data(void)
 
     const char *key = path_of("data/plots/data", "error_flops.key.tsv");
     EXPECT(holds(key, "\n4\tstem μ=0.5 +value\n"));
-    EXPECT(holds(key,
-                 "\n0\ttiny.h5, f32, cpu, layers 0, 1 (geometric mean), 192 tokens, block 64.\n"));
+    EXPECT(holds(
+        key, "\n0\ttiny.h5; f32 on cpu; layers 0, 1 (geometric mean); 192 tokens; block 64.\n"));
 
     csv = path_of("data/plots/data", "error_position.csv");
     EXPECT(holds(csv, "slot,curve,density,query,rel_l2\n1,\"uniform\",0.25,32,0.01\n"
@@ -255,20 +265,69 @@ static void test_lengths(void)
     clear(&s);
 }
 
+static void set_provenance(set *s, int64_t i, const char *machine, const char *commit,
+                           const char *utc)
+{
+    char text[400];
+    (void)snprintf(text, sizeof text,
+                   "stembench: 0.1.0\ncommit: %s\ncpu: \"%s\"\ngpu: \"NVIDIA H100 80GB HBM3\"\n"
+                   "cores: 2\nthreads: 2\nutc: %s\n",
+                   commit, machine, utc);
+    (void)sb_record_set(&s->records[i].provenance, text, NULL);
+}
+
 static void test_caption(void)
 {
-    TEST("a long caption is broken between words");
-    set s = {.n = 0};
-    char model[97] = "";
-    for (int i = 0; i < 96; i++)
-        model[i] = i % 10 == 9 ? ' ' : 'm';
-    add_setting(&s, 192, "uniform", "k=1", .1, .02);
-    (void)sb_record_set(&s.records[0].model, model, NULL);
+    TEST("a caption names capture, model, layers, density, machine and commit");
+    set s;
+    small_set(&s);
+    add_latency(&s, 0);
+    for (int64_t i = 0; i < s.n; i++) {
+        set_provenance(&s, i, "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz", "0123456789ab",
+                       "2026-01-31T10:20:30Z");
+        (void)sb_record_set(&s.records[i].model, "Small (MIT)", NULL);
+    }
     (void)setenv("PATH", "/nonexistent", 1);
     (void)sb_plot_records(s.records, s.n, fresh_dir("caption"), "svg", 1, NULL);
-    const char *key = path_of("caption/plots/data", "error_flops.key.tsv");
-    EXPECT(holds(key, "mmmmmm), f32, cpu, layers 0,\n0\t1 (geometric mean), "));
+    const char *key = path_of("caption/plots/data", "latency_density.key.tsv");
+    EXPECT(holds(key, "\n0\ttiny.h5, Small (MIT); f32 on cpu; layers 0, 1 (mean); 192 tokens; "
+                      "block 64; commit 0123456789ab.\n"));
+    EXPECT(holds(key, "\n0\tIntel Xeon Platinum 8481C, ref kernel, 2 threads. Select + attend"));
+    for (int i = 0; i < SB_N_FIGURES; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "%s.key.tsv", sb_figures[i].name);
+        const char *path = path_of("caption/plots/data", name);
+        EXPECT_MSG(!there(path) || (holds(path, "commit 0123456789ab") &&
+                                    holds(path, "Small (MIT)") && holds(path, "Density = kept")),
+                   "%s", name);
+    }
+
+    TEST("a GPU's times name the GPU; other machines and commits are said");
+    for (int64_t i = 0; i < s.n; i++)
+        (void)sb_record_set(&s.records[i].backend, "cuda", NULL);
+    (void)sb_plot_records(s.records, s.n, fresh_dir("caption"), "svg", 1, NULL);
+    key = path_of("caption/plots/data", "latency_density.key.tsv");
+    EXPECT(holds(key, "\n0\tNVIDIA H100 80GB HBM3, ref kernel. Select"));
+    set_provenance(&s, s.n - 1, "AMD EPYC", "ffff", "2026-01-31T10:20:30Z");
+    (void)sb_plot_records(s.records, s.n, fresh_dir("caption"), "svg", 1, NULL);
+    EXPECT(holds(key, "ref kernel, and other machines. Select"));
+    EXPECT(holds(key, "commit 0123456789ab and others.\n"));
     clear(&s);
+}
+
+/* Characters of the longest text of an SVG. */
+static int64_t longest_text(const char *path)
+{
+    int64_t n, longest = 0, run = 0;
+    char *text = slurp(path, &n);
+    for (const char *p = text; p && (p = strstr(p, "<text>"));) {
+        run = 0;
+        for (p += strlen("<text>"); *p && *p != '<'; p++)
+            run += ((unsigned char)*p & 0xc0) != 0x80;
+        longest = run > longest ? run : longest;
+    }
+    sb_free(text);
+    return longest;
 }
 
 static void test_unfinished(void)
@@ -317,6 +376,31 @@ static void test_choice(void)
     EXPECT(strcmp(g.curves[21].label, "uniform sinks=4") == 0);
     EXPECT(strcmp(g.curves[0].label, "stem μ=0.1") == 0);
     sb_plot_group_free(&g);
+    clear(&s);
+}
+
+static void test_joined(void)
+{
+    TEST("bins of many curves are joined: errors by root mean square, budgets by mean");
+    enum { N = 64 };
+    set s = {.n = 0};
+    double series[N];
+    char params[64];
+    for (int i = 0; i < N; i++)
+        series[i] = i % 2 == 0 ? 1 : 3;
+    for (int i = 0; i < 10; i++) {
+        (void)snprintf(params, sizeof params, "k_start=2 mu=%.1f", .1 * (i + 1));
+        sb_record *r = add(&s, 0, 64 * N, "stem", params);
+        r->density = .2;
+        r->pos_bin = 64;
+        (void)sb_record_series(r, SB_SERIES_POS_REL_L2, series, N, NULL);
+        (void)sb_record_series(r, SB_SERIES_BUDGET, series, N, NULL);
+    }
+    (void)setenv("PATH", "/nonexistent", 1);
+    (void)sb_plot_records(s.records, s.n, fresh_dir("joined"), "svg", 1, NULL);
+    EXPECT(holds(path_of("joined/plots/data", "error_position.csv"),
+                 "\n1,\"stem μ=0.1\",0.2,64,2.23606798\n1,\"stem μ=0.1\",0.2,192,"));
+    EXPECT(holds(path_of("joined/plots/data", "schedules.csv"), "\n1,\"stem μ=0.1\",0.2,64,2\n"));
     clear(&s);
 }
 
@@ -391,29 +475,106 @@ static void put_script(const char *text)
     }
 }
 
+/* Where an SVG has a text, in pixels; false where it does not. */
+static bool text_at(const char *path, const char *label, double *x, double *y)
+{
+    int64_t n;
+    char needle[64], *svg = slurp(path, &n), *at = NULL;
+    (void)snprintf(needle, sizeof needle, "<text>%s<", label);
+    char *text = svg ? strstr(svg, needle) : NULL;
+    for (char *p = svg; text && (p = strstr(p, "translate(")) && p < text; p++)
+        at = p;
+    bool found = at && sscanf(at, "translate(%lf,%lf)", x, y) == 2;
+    sb_free(svg);
+    return found;
+}
+
+static void test_ends(const char *path)
+{
+    TEST("few curves are named at their right ends, apart, and not in a key");
+    set s = {.n = 0};
+    static const char *const labels[] = {"uniform", "stem", "random", "streaming"};
+    static const char *const params[] = {"k=2", "k_start=2", "k=2", "window=2"};
+    sb_err err = {0};
+    (void)setenv("PATH", path, 1);
+    for (int i = 0; i < 4; i++) {
+        add_setting(&s, 192, labels[i], "", .1, .1);
+        add_setting(&s, 192, labels[i], params[i], .5, i < 3 ? .01 : .1);
+    }
+    EXPECT_MSG(sb_plot_records(s.records, s.n, fresh_dir("ends"), "svg", 1, &err) == SB_OK, "%s",
+               err.msg);
+    const char *svg = path_of("ends/plots", "error_density.svg");
+    double x[4] = {0}, y[4] = {0};
+    for (int i = 0; i < 4; i++)
+        EXPECT_MSG(text_at(svg, labels[i], &x[i], &y[i]), "%s", labels[i]);
+    for (int i = 1; i < 4; i++)
+        for (int j = 0; j < i; j++)
+            EXPECT_MSG(x[i] == x[j] && fabs(y[i] - y[j]) > 18, "%g %g", y[i], y[j]);
+    EXPECT(y[3] < y[0] - 100 && y[3] < y[1] - 100 && y[3] < y[2] - 100);
+
+    TEST("where a curve ends before the right there is a key, one name a line");
+    for (int64_t i = 6; i < 8; i++)
+        (void)sb_record_set(&s.records[i].status, "failed", NULL);
+    EXPECT(sb_plot_records(s.records, s.n, fresh_dir("ends"), "svg", 1, &err) == SB_OK);
+    for (int i = 0; i < 4; i++)
+        EXPECT_MSG(text_at(svg, labels[i], &x[i], &y[i]), "%s", labels[i]);
+    for (int i = 1; i < 4; i++)
+        EXPECT_MSG(y[i] > y[i - 1] + 18, "%g %g", y[i], y[i - 1]);
+    clear(&s);
+}
+
 static void test_pictures(const char *path)
 {
-    TEST("every picture is drawn, and twice the same");
+    TEST("every picture is drawn, and later elsewhere to the same bytes");
     set s;
     sb_err err = {0};
     (void)setenv("PATH", path, 1);
     small_set(&s);
     add_setting(&s, 128, "uniform", "score=mean k=2", .25, .02);
     add_latency(&s, 0);
-    const char *formats[] = {"svg", "png"};
-    for (int f = 0; f < 2; f++) {
-        for (int twice = 0; twice < 2; twice++) {
+    for (int64_t i = 0; i < s.n; i++)
+        set_provenance(&s, i, "CPU", "0123456789ab",
+                       i == 3 ? "2026-01-31T10:20:30Z" : "2025-12-31T23:59:59Z");
+    static const char *const formats[] = {"svg", "png", "pdf"};
+    for (int twice = 0; twice < 2; twice++) {
+        for (int f = 0; f < 3; f++) {
             char *dir = fresh_dir(twice ? "again" : "once");
             sb_status st = sb_plot_records(s.records, s.n, dir, formats[f], 1, &err);
             EXPECT_MSG(st == SB_OK, "%s", err.msg);
         }
+        /* dates are in seconds, and of a time zone */
+        (void)usleep(twice ? 0 : 1100000);
+        (void)setenv("TZ", "UTC-5", 1);
+    }
+    /* cairo 1.18 compresses a PDF's date */
+    bool dated = holds_bytes(path_of("once/plots", "error_flops.pdf"), "/CreationDate (D:");
+    for (int f = 0; f < (dated ? 3 : 2); f++) {
         for (int i = 0; i < SB_N_FIGURES; i++) {
-            char name[64];
+            char name[64], data[64];
             (void)snprintf(name, sizeof name, "%s.%s", sb_figures[i].name, formats[f]);
-            EXPECT_MSG(same_bytes(path_of("once/plots", name), path_of("again/plots", name)), "%s",
-                       name);
+            (void)snprintf(data, sizeof data, "%s.csv", sb_figures[i].name);
+            EXPECT_MSG(there(path_of("once/plots/data", data)) ==
+                           same_bytes(path_of("once/plots", name), path_of("again/plots", name)),
+                       "%s", name);
         }
     }
+    EXPECT(there(path_of("once/plots", "error_flops.pdf")));
+
+    TEST("a PDF is dated by the newest record and has its fonts; an SVG's text is text");
+    EXPECT(!dated || holds_bytes(path_of("once/plots", "error_flops.pdf"),
+                                 "/CreationDate (D:20260131102030Z)"));
+    EXPECT(!dated || holds_bytes(path_of("once/plots", "error_flops.pdf"), "/FontFile"));
+    EXPECT(holds(path_of("once/plots", "error_flops.svg"), ">relative L2 error"));
+
+    TEST("a caption is broken between words");
+    (void)sb_record_set(&s.records[0].model,
+                        "a model of which there is a lot to say, and all of it in the caption, "
+                        "whatever a reader may think of a caption that is as long as this one is",
+                        NULL);
+    EXPECT(sb_plot_records(s.records, s.n, fresh_dir("broken"), "svg", 1, &err) == SB_OK);
+    int64_t n_chars = longest_text(path_of("broken/plots", "error_flops.svg"));
+    EXPECT_MSG(n_chars > 60 && n_chars <= 132, "%d", (int)n_chars);
+    EXPECT(holds(path_of("broken/plots", "error_flops.svg"), ">tiny.h5, a model of which"));
 
     TEST("a picture without data is skipped, and its older version removed");
     for (int64_t i = 0; i < s.n; i++)
@@ -460,13 +621,16 @@ int main(void)
     test_caption();
     test_unfinished();
     test_choice();
+    test_joined();
     test_matched();
     test_memory();
     (void)setenv("PATH", path, 1);
-    if (system("gnuplot --version >/dev/null 2>&1") == 0)
+    if (system("gnuplot --version >/dev/null 2>&1") == 0) {
+        test_ends(path);
         test_pictures(path);
-    else
+    } else {
         printf("no gnuplot: pictures not tested\n");
+    }
     sb_free(path);
     int failed = sb_tests_done();
     char command[64];

@@ -21,7 +21,7 @@ set label 98 "share of heads\nthat keep\nthe block" at screen 0.895, screen belo
 # the density of a long label goes below it
 titled(s) = strlen(s) > 28 && strstrt(s, "  (") ? s[1:strstrt(s, "  (") - 1]."\n".s[strstrt(s, "  (") + 2:] : s
 set multiplot layout n_rows, n_cols \
-    margins 0.075, 0.875, below(68), 1 - 34.0 / height spacing 0.032, 34.0 / height
+    margins 86.0 / width, 0.875, below(68), 1 - 34.0 / height spacing 0.036, 34.0 / height
 do for [i = 1:n_shown] {
     set title titled(label[slot[i]]) noenhanced offset 0, -0.6 font small
     unset xtics

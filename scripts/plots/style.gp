@@ -1,35 +1,76 @@
 # What all pictures share. Loaded by NAME.gp, which sets `name` and `format` (svg, png, pdf) first.
-# Reads data/NAME.key.tsv: texts of the key (slot 1 to 18) and lines of the caption (slot 0).
+# Reads data/NAME.key.tsv: texts of the key (slot 1 to 18), sentences of the caption (slot 0), and how many
+# published values there are: on the axes (slot -1, published.gp) and in the inset (slot -2, inset.gp); of two
+# runs in one picture their names (slots -3 and -4).
 set encoding utf8
 set datafile columnheaders
 set datafile missing "NaN"
 
 n_colours = 9
 most = 2 * n_colours
-dense = most + 1 # slot of the baseline in the data
-array label[most]
+dense = most + 1 # slot of the baseline in the data; the next one: of the second run
+array label[dense]
 array slot[most]
+array run[2] = ["", ""]
 n_shown = 0
-n_lines = 0
+n_marks = 0
+n_insets = 0
+n_runs = 0
 caption = ""
 set datafile separator tab
 stats "data/".name.".key.tsv" using (column("slot") > 0 \
     ? (n_shown = n_shown + 1, slot[n_shown] = int(column("slot")), \
        label[int(column("slot"))] = strcol("text"), 1) \
-    : (n_lines = n_lines + 1, caption = caption.strcol("text")."\n", 0)) nooutput
+    : column("slot") == 0 ? (caption = caption.(caption eq "" ? "" : " ").strcol("text"), 0) \
+    : column("slot") == -1 ? (n_marks = n_marks + 1, 0) : column("slot") == -2 ? (n_insets = n_insets + 1, 0) \
+    : (n_runs = n_runs + 1, run[n_runs] = strcol("text"), 0)) nooutput
 set datafile separator comma
+# of two runs a setting's curves are 9 slots apart and have one line in the key
+n_keyed = n_shown + n_runs
+if (n_runs > 0) {
+    do for [i = 1:n_shown] {
+        s = slot[i]
+        if (s > n_colours) {
+            twin = 0
+            do for [j = 1:i - 1] { if (slot[j] == s - n_colours) { twin = 1 } }
+            if (twin) { if (label[s] eq label[s - n_colours]) { label[s] = ""; n_keyed = n_keyed - 1 } }
+        }
+    }
+}
 data = "data/".name.".csv"
 
 # Sizes in SVG pixels: the picture (`tall` where it is set), or a grid of square panels where `panels`
-# is set, then 18 for each line of the caption.
-many = n_shown > n_colours
+# is set, a band for the inset, then 18 for each line of the caption.
+many = n_keyed > n_colours
 width = many ? 1040 : 920
+# the caption's lines, broken between words; earlier where the last would be a word or two
+text = caption
+chars = int(width / 7.2) + 4
+rest = ""
+do for [turn = 1:12] {
+    if (turn == 1 || (n_lines > 1 && strlen(rest) < 25)) {
+        chars = chars - 4
+        n_lines = 1
+        caption = ""
+        rest = text
+        while (strlen(rest) > chars) {
+            cut = chars + 1
+            while (cut > 1 && rest[cut:cut] ne " ") { cut = cut - 1 }
+            cut = cut > 1 ? cut : chars
+            caption = caption.rest[1:cut]."\n"
+            rest = rest[cut + 1:]
+            n_lines = n_lines + 1
+        }
+    }
+}
+caption = caption.rest
 n_cols = n_shown <= 3 ? n_shown : n_shown == 4 ? 2 : n_shown <= 6 ? 3 : 4
 n_rows = (n_shown + n_cols - 1) / n_cols
-pitch = n_cols == 1 ? 460 : 0.79 * width / n_cols + 38
+pitch = n_cols == 1 ? 460 : 0.76 * width / n_cols + 38
 body = exists("panels") ? 75 + pitch * n_rows : exists("tall") ? tall : many ? 620 : 540
-height = int(body) + 18 * n_lines
-below(pixels) = (18.0 * n_lines + 12 + pixels) / height
+band = n_insets > 0 ? 236 : 0
+height = int(body) + band + 18 * n_lines
+below(pixels) = (18.0 * n_lines + band + 12 + pixels) / height
 if (format eq "svg") {
     set terminal svg size width, height enhanced font "sans-serif,15" background "#ffffff"
     small = ",12.5"
@@ -48,7 +89,7 @@ set output name.".".format
 
 # Okabe and Ito's colours that carry on white, then three darker ones; solid with full markers, then
 # dashed with open ones.
-array colour[most]
+array colour[dense]
 array shape[most]
 hues = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #332288 #7A7A00 #882255"
 full = "7 5 9 11 13 15 7 5 9"
@@ -62,6 +103,14 @@ do for [i = 1:most] {
 }
 ink = "#222222"
 faint = "#666666"
+label[dense] = "dense"
+colour[dense] = "#000000"
+# `direct` where curves are named at their ends (ends.gp)
+direct = 0
+named(s) = direct ? "" : label[s]
+# the runs of two: at the end of the key
+set linetype dense + 1 linecolor rgb ink linewidth 2 dashtype solid pointtype 7 pointsize 0.9
+set linetype dense + 2 linecolor rgb ink linewidth 2 dashtype (8, 4) pointtype 6 pointsize 0.9
 set border 3 linecolor rgb faint
 set tics nomirror textcolor rgb ink
 set grid linetype 1 linecolor rgb "#e2e2e2" linewidth 0.8
@@ -69,12 +118,19 @@ set xlabel textcolor rgb ink
 set ylabel textcolor rgb ink
 set title noenhanced textcolor rgb ink
 set key outside right top vertical maxcols 1 Left reverse noenhanced samplen 2 spacing 1.25 textcolor rgb ink
-if (many) { set key samplen 3 spacing 1.2 width -6 font small }
+if (many) {
+    # the room is reckoned with the larger font
+    widest = 0
+    do for [i = 1:n_shown] { widest = strlen(label[slot[i]]) > widest ? strlen(label[slot[i]]) : widest }
+    set key samplen 3 spacing 1.2 width -int((format eq "svg" ? 0.17 : 0.08) * widest) font small
+}
 set tmargin at screen 1 - 16.0 / height
 set bmargin at screen below(72)
-set label 99 caption at screen 12.0 / width, screen below(-12) left noenhanced \
+set label 99 caption at screen 12.0 / width, screen below(-12 - band) left noenhanced \
     textcolor rgb faint font small
 
+# Whether a row is of a curve that is shown.
+shown = 'column("slot") > 0 && column("slot") < dense'
 # The y column in the rows of one slot, else nothing.
 of(s, y) = column("slot") == s ? column(y) : NaN
 
@@ -84,6 +140,7 @@ log_axis = "\
     middle = sqrt(low * high); \
     low = wide ? low : middle / 2; \
     high = wide ? high : middle * 2; \
+    eval sprintf('%s_low = %.17g; %s_high = %.17g; %s_log = 1', axis, low, axis, high, axis); \
     span = log10(high / low); \
     eval sprintf('set logscale %s; set %srange [%g:%g]', axis, axis, low, high); \
     eval sprintf('unset m%stics; set %stics ()', axis, axis); \
@@ -97,6 +154,11 @@ log_axis = "\
             } \
         } \
     }"
+
+# A linear axis from `low` to `high`.
+plain_axis = "\
+    eval sprintf('%s_low = %.17g; %s_high = %.17g; %s_log = 0', axis, low, axis, high, axis); \
+    eval sprintf('set %srange [%.17g:%.17g]', axis, low, high)"
 
 # Tics of an axis of positions up to `high` tokens, at multiples of a power of two.
 token_tics = "\

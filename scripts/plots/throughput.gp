@@ -35,9 +35,9 @@ y_min = y_min / unit
 rate(y) = y / unit
 at(p, s, k, y) = column("panel") == p && column("slot") == s && column("style") == k ? column(y) : NaN
 
-left = 76.0
+left = 90.0
 right = 246.0
-gap = 44.0
+gap = 66.0
 across = (width - left - right - gap * (n_panels - 1)) / n_panels
 edge(p) = (left + (p - 1) * (across + gap)) / width
 axis = "x"; low = x_min < 0.05 ? x_min / 1.1 : 0.045; high = 1.25; eval log_axis
@@ -58,7 +58,7 @@ do for [p = 1:n_panels] {
     set ylabel (p == 1 ? (unit > 1 ? "TFLOP/s of attend" : "GFLOP/s of attend") : "") offset 0.3, 0
     axis = "y"; low = y_min / 1.3; high = top * 1.5; eval log_axis
     if (roof[p] == roof[p]) {
-        set label 1 sprintf("peak %.0f", rate(roof[p])) at graph 0.02, first rate(roof[p]) * 1.02 offset 0, 0.6 \
+        set label 1 sprintf("peak %.0f", rate(roof[p])) at graph 0.08, first rate(roof[p]) * 1.02 offset 0, 0.6 \
             left font small textcolor rgb ink
     }
     if (p == 1) { set key at screen 1 - (right - 8) / width, screen 1 - 30.0 / height top left Left reverse font small }
@@ -73,7 +73,7 @@ do for [p = 1:n_panels] {
              linecolor rgb colour[slot[i]] linewidth 2 pointtype 2 pointsize 1.1 notitle, \
          for [i = 1:n_shown] data using "density":(rate(at(p, slot[i], 5, "gflops"))) with points \
              linecolor rgb colour[slot[i]] linewidth 2 pointtype 10 pointsize 1.2 notitle, \
-         for [i = 1:n_shown] NaN with lines linecolor rgb colour[slot[i]] linewidth 4 title label[slot[i]], \
+         for [i = 1:n_shown] NaN with lines linecolor rgb colour[slot[i]] linewidth 4 dashtype solid title label[slot[i]], \
          for [k = 1:n_styles] NaN with linespoints linecolor rgb ink linewidth 1.6 dashtype k \
              pointtype marker[k] pointsize 0.9 title method[k], \
          NaN with points linecolor rgb ink linewidth 2 pointtype 2 pointsize 1.1 title "dense", \
@@ -82,6 +82,7 @@ do for [p = 1:n_panels] {
          NaN with lines linecolor rgb "#000000" linewidth 1.5 dashtype (8, 5) title (has_roof ? "peak of the unit" : "")
     unset key
     unset label 1
+    unset label 99
 
     set tmargin at screen below(250)
     set bmargin at screen below(72)
@@ -92,7 +93,7 @@ do for [p = 1:n_panels] {
     set yrange [c_min - 0.05:c_max + 0.08]
     set xlabel "density: kept / all causal blocks"
     set ylabel (p == 1 ? "conversion" : "") offset 0.3, 0
-    set label 1 "0.95" at graph 0.05, first 0.95 offset 0, -0.6 left font small textcolor rgb faint
+    set label 1 "0.95" at graph 1.015, first 0.95 left font small textcolor rgb faint
     plot 1 with lines linecolor rgb "#000000" linewidth 1.5 notitle, \
          0.95 with lines linecolor rgb faint linewidth 1.5 dashtype (2, 3) notitle, \
          for [k = 1:n_styles] for [i = 1:n_shown] \

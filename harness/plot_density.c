@@ -1,0 +1,53 @@
+/* Settings of nearly equal density, at which curves are compared. */
+#include <math.h>
+
+#include "harness/plot_data.h"
+
+static double log_ratio(double a, double b)
+{
+    return fabs(log(a / b));
+}
+
+const sb_plot_point *sb_plot_nearest(const sb_plot_group *g, int64_t curve, int64_t tokens,
+                                     double density)
+{
+    const sb_plot_point *best = NULL;
+    for (int64_t i = 0; i < g->n_points; i++) {
+        const sb_plot_point *p = &g->points[i];
+        if (p->curve == curve && p->tokens == tokens && log_ratio(p->density, density) < log(1.5) &&
+            (!best || log_ratio(p->density, density) < log_ratio(best->density, density)))
+            best = p;
+    }
+    return best;
+}
+
+static int64_t n_served(const sb_plot_group *g, int64_t from_length, double density)
+{
+    int64_t n = 0;
+    for (int64_t c = 0; c < g->n_curves; c++)
+        for (int64_t i = from_length; i < g->n_lengths && g->curves[c].slot > 0; i++)
+            n += sb_plot_nearest(g, c, g->lengths[i], density) != NULL;
+    return n;
+}
+
+double sb_plot_density(const sb_plot_group *g, int64_t from_length)
+{
+    double best = NAN;
+    int64_t most = 0;
+    for (int64_t i = 0; i < g->n_points; i++) {
+        const sb_plot_point *p = &g->points[i];
+        if (g->curves[p->curve].slot == 0 || p->tokens != g->lengths[g->n_lengths - 1])
+            continue;
+        int64_t n = n_served(g, from_length, p->density);
+        if (n > most || (n == most && log_ratio(p->density, .25) < log_ratio(best, .25))) {
+            most = n;
+            best = p->density;
+        }
+    }
+    return best;
+}
+
+int64_t sb_plot_longest(const sb_plot_group *g)
+{
+    return g->n_lengths > 0 ? g->lengths[g->n_lengths - 1] : 0;
+}

@@ -1,0 +1,35 @@
+#ifndef SB_PLOT_PARAMS_H
+#define SB_PLOT_PARAMS_H
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A piece of a record's params text, "name=value name=value ...". */
+typedef struct sb_span {
+    const char *at;
+    int n;
+} sb_span;
+
+bool sb_span_same(sb_span a, sb_span b);
+sb_span sb_span_of(const char *text);
+
+/** Whether all of it is one finite number: *x. */
+bool sb_span_number(sb_span s, double *x);
+
+/** Step through a params text from *at: false at its end. Commas within the brackets of a list do
+ *  not separate. */
+bool sb_param_next(const char **at, sb_span *name, sb_span *value);
+
+/** The value of that name; at == NULL where there is none. */
+sb_span sb_param_value(const char *params, sb_span name);
+
+/** Whether a method's parameter is a number of blocks, or what `match` solves for. */
+bool sb_param_is_budget(const char *method, sb_span name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
