@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "harness/config.h"
+#include "harness/mem.h"
 #include "harness/plot.h"
 #include "harness/provenance.h"
+#include "harness/report.h"
 #include "methods/kernels/cpu/attend.h"
 #include "methods/method.h"
 
@@ -75,7 +77,12 @@ static const command commands[] = {
     {"plot", sb_cmd_plot, 1, 1, "RUN_DIR [options]",
      "draw every plot that a run's results allow into RUN_DIR/plots",
      "  --format F       svg, png or pdf (svg)\n"
+     "  --vs RUN_DIR     draw the curves of this run too, dashed, into RUN_DIR/plots/vs-NAME\n"
      "  --quiet          do not list the plots\n"},
+    {"report", sb_cmd_report, 1, 1, "RUN_DIR [options]",
+     "write a run as one HTML file: summary, plots, patterns, records, provenance",
+     "  --out FILE.html  file to write (RUN_DIR/report.html)\n"
+     "  --threads N      CPU threads, to select the patterns of single heads again\n"},
     {"compare", sb_cmd_compare, 2, 2, "BASELINE CANDIDATE [options]",
      "compare two run directories; exit 1 when the candidate is worse or a gate fails",
      "  --gate GATE.yaml judge by these gates instead of the built-in tolerances\n"
@@ -140,6 +147,7 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
                                  {"dtype", &args->dtype},
                                  {"isa", &args->isa},
                                  {"gate", &args->gate},
+                                 {"vs", &args->vs},
                                  {"set", NULL},
                                  {"where", NULL}};
     const number_option numbers[] = {
@@ -268,7 +276,23 @@ sb_status sb_cmd_methods(const sb_args *args, sb_err *err)
 
 sb_status sb_cmd_plot(const sb_args *args, sb_err *err)
 {
-    return sb_plot_run(args->operands[0], args->format ? args->format : "svg", args->quiet, err);
+    const char *format = args->format ? args->format : "svg";
+    return args->vs ? sb_plot_versus(args->operands[0], args->vs, format, args->quiet, err)
+                    : sb_plot_run(args->operands[0], format, args->quiet, err);
+}
+
+sb_status sb_cmd_report(const sb_args *args, sb_err *err)
+{
+    int64_t n_bytes = 0;
+    const char *dir = args->operands[0];
+    char *path = args->out ? sb_strdup(args->out) : sb_sprintf("%s/report.html", dir);
+    if (!path)
+        return sb_no_memory(err, "a path");
+    sb_status st = sb_report_write(dir, path, sb_threads_of(args), &n_bytes, err);
+    if (st == SB_OK)
+        printf("wrote %s (%.1f MB)\n", path, (double)n_bytes / 1e6);
+    sb_free(path);
+    return st;
 }
 
 /* ---- the program --------------------------------------------------------------------------- */

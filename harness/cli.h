@@ -17,7 +17,7 @@ enum { SB_MAX_SETS = 256 };
 typedef struct sb_args {
     const char *operands[4];
     int n_operands;
-    const char *out, *backend, *isa, *method, *format, *dtype, *gate;
+    const char *out, *backend, *isa, *method, *format, *dtype, *gate, *vs;
     const char *sets[SB_MAX_SETS]; /**< --set, or --where */
     int64_t n_sets;
     /* Numbers, -1 where not given. */
@@ -34,6 +34,7 @@ sb_status sb_cmd_methods(const sb_args *args, sb_err *err);
 sb_status sb_cmd_synth(const sb_args *args, sb_err *err);
 sb_status sb_cmd_mask(const sb_args *args, sb_err *err);
 sb_status sb_cmd_plot(const sb_args *args, sb_err *err);
+sb_status sb_cmd_report(const sb_args *args, sb_err *err);
 sb_status sb_cmd_compare(const sb_args *args, sb_err *err);
 
 /** Threads to use: as asked, else OMP_NUM_THREADS, else one for each core this process may use. */

@@ -1,0 +1,17 @@
+# Writes OUT, a C file that holds each of FILES (joined by ",") as sb_report_assets of harness/report_page.h: an
+# array of bytes, ended by a NUL that does not count.
+string(REPLACE "," ";" FILES "${FILES}")
+set(arrays "#include \"harness/report_page.h\"\n")
+set(table "\nconst sb_report_asset sb_report_assets[] = {\n")
+set(i 0)
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(REGEX REPLACE "(................................................................................)" "\\1\n" bytes "${bytes}")
+  string(APPEND arrays "\nstatic const unsigned char asset_${i}[] = {\n${bytes}0};\n")
+  string(APPEND table "    {\"${name}\", asset_${i}, sizeof asset_${i} - 1},\n")
+  math(EXPR i "${i} + 1")
+endforeach()
+string(APPEND table "};\nconst int sb_n_report_assets = ${i};\n")
+file(WRITE ${OUT} "${arrays}${table}")
