@@ -17,7 +17,7 @@ all=(format scripts gcc headers-standalone symbol-prefixes nocuda clang asan ubs
 out=build-check
 jobs=$(nproc)
 # Left out with clang and under sanitizers: these build or repeat what other tests drive.
-repeats='planted|gate_quick|isa_'
+repeats='planted|gate_quick|isa_|paper|examples'
 slow="$repeats|field|golden|ceiling|properties|conformance|crash|nomem|plot"
 
 skip() { # REASON: this check cannot be made here
@@ -113,7 +113,7 @@ check_valgrind() {
     need valgrind
     build gcc all -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off || return
     for name in budget compare compare_report config config_errors config_files dataset dataset_bad evaluate gate \
-        hostile_config match metrics params pattern problem reference results stem synth yaml; do
+        hostile_config match metrics params pattern problem reference report results stem synth yaml; do
         echo "test_$name"
         STEMBENCH_ISA_MAX=avx2 OMP_NUM_THREADS=1 valgrind -q --error-exitcode=99 --child-silent-after-fork=yes \
             --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
