@@ -104,6 +104,8 @@ static const char *parse(char *line, sb_published *row)
         return "x is not what its kind has";
     if (!number(fields[3], both || kind == SB_PUBLISHED_HLINE, &row->y))
         return "y is not what its kind has";
+    if (kind != SB_PUBLISHED_NOTE && strchr(row->label, ','))
+        return "a comma in a mark's label, where gnuplot 5.4 ends it";
     return !*row->label ? "no label" : !*row->source ? "no source" : NULL;
 }
 

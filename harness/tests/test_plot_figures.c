@@ -527,6 +527,7 @@ static void test_published_errors(void)
         {HEADER "sweep,note,1,,a,b\n", "published.csv:2: x is not"},
         {HEADER "sweep,note,,,,b\n", "published.csv:2: no label"},
         {HEADER "sweep,note,,,a,\n", "published.csv:2: no source"},
+        {HEADER "sweep,vline,1,,\"a, b\",c\n", "published.csv:2: a comma"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         sb_err err = {0};

@@ -9,7 +9,7 @@ stats data using "tokens" nooutput name "x"
 stats data using (column("speedup_lo") == column("speedup_lo") ? column("speedup_lo") : column("speedup")) nooutput name "bottom"
 stats data using (column("speedup_hi") == column("speedup_hi") ? column("speedup_hi") : column("speedup")) nooutput name "top"
 stats data using "select_share" nooutput name "z"
-set lmargin at screen 76.0 / width
+set lmargin at screen 88.0 / width
 set rmargin at screen 0.64
 set logscale x 2
 low = lesser(x_min, mark_x_min) / 1.15; high = greater(x_max, mark_x_max) * 1.15; eval mark_sides
