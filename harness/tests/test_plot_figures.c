@@ -468,7 +468,7 @@ static void test_published(void)
     full_set(&s, false);
     int64_t n = s.n;
     put("published", "published.csv",
-        HEADER "error_flops,point,0.25,0.1,\"Stem, \"\"8B\"\"\",arXiv:1\r\n"
+        HEADER "error_flops,point,0.25,0.1,\"Stem \"\"8B\"\"\",arXiv:1\r\n"
                "error_flops,hline,,0.5,line,arXiv:2\n\n"
                "sweep/mu,vline,0.7,,published,arXiv:1\n"
                "error_flops,note,,,something,arXiv:3\n"
@@ -477,9 +477,9 @@ static void test_published(void)
                "paired,inset,2,1,two,arXiv:4\n");
     EXPECT(write_data(&s, "published", NULL) == SB_UNAVAILABLE);
     EXPECT(holds("published", "error_flops.published.csv",
-                 "kind,panel,x,y,label,h,v\npoint,,0.25,0.1,\"Stem, \"\"8B\"\"\",0,0\n"
+                 "kind,panel,x,y,label,h,v\npoint,,0.25,0.1,\"Stem \"\"8B\"\"\",0,0\n"
                  "hline,,,0.5,\"line\",0,0\n"));
-    EXPECT(holds("published", "error_flops.key.tsv", "\n-1\tStem, '8B'\n-1\tline\n"));
+    EXPECT(holds("published", "error_flops.key.tsv", "\n-1\tStem '8B'\n-1\tline\n"));
     EXPECT(holds(
         "published", "error_flops.key.tsv",
         "\n0\tPublished: something (arXiv:3).\n0\tIn grey: published values, arXiv:1; arXiv:2.\n"));
