@@ -1,31 +1,13 @@
 #include "harness/mem.h"
 #include "harness/plot.h"
 #include "harness/plot_data.h"
-#include "harness/tests/check.h"
+#include "harness/tests/plot_rig.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { MAX_RECORDS = 64 };
-
-typedef struct set {
-    sb_record records[MAX_RECORDS];
-    int64_t n;
-} set;
-
-static char root[] = "/tmp/stembench-plot-XXXXXX";
-
-static char *path_of(const char *dir, const char *file)
-{
-    static char path[4][512];
-    static int turn;
-    char *p = path[turn++ % 4];
-    (void)snprintf(p, sizeof path[0], "%s/%s%s%s", root, dir, *file ? "/" : "", file);
-    return p;
-}
 
 static char *fresh_dir(const char *name)
 {
@@ -76,30 +58,10 @@ static bool same_bytes(const char *a, const char *b)
     return same;
 }
 
-static bool there(const char *path)
-{
-    return access(path, R_OK) == 0;
-}
-
 static sb_record *add(set *s, int64_t layer, int64_t tokens, const char *method, const char *params)
 {
-    sb_record *r = &s->records[s->n];
-    sb_record_init(r);
-    r->cell = s->n++;
-    r->layer = layer;
-    r->tokens = tokens;
+    sb_record *r = new_record(s, layer, tokens, method, params);
     r->block = strcmp(method, "dense") ? 64 : 0;
-    r->threads = 2;
-    r->head_dim = 64;
-    r->heads = 4;
-    r->kv_heads = 2;
-    (void)sb_record_set(&r->status, "ok", NULL);
-    (void)sb_record_set(&r->capture, "data/tiny.h5", NULL);
-    (void)sb_record_set(&r->dtype, "f32", NULL);
-    (void)sb_record_set(&r->backend, "cpu", NULL);
-    (void)sb_record_set(&r->kernel, "ref", NULL);
-    (void)sb_record_set(&r->method, method, NULL);
-    (void)sb_record_set(&r->params, params, NULL);
     return r;
 }
 
@@ -151,13 +113,6 @@ static void small_set(set *s)
     add_setting(s, 192, "stem", "k_start=2 mu=0.5 value=paper", .2, .03);
 }
 
-static void clear(set *s)
-{
-    for (int64_t i = 0; i < s->n; i++)
-        sb_record_free(&s->records[i]);
-    s->n = 0;
-}
-
 static void test_data(void)
 {
     TEST("the data files hold the combined numbers of the records");
@@ -166,7 +121,7 @@ static void test_data(void)
     small_set(&s);
     add_latency(&s, 0);
     char *dir = fresh_dir("data");
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     EXPECT(sb_plot_records(s.records, s.n, dir, "svg", 1, &err) == SB_UNAVAILABLE);
     EXPECT_MSG(strstr(err.msg, "gnuplot") && !strchr(err.msg, '\n'), "%s", err.msg);
 
@@ -190,7 +145,7 @@ static void test_data(void)
     EXPECT(holds(path_of("data/plots/data", "schedules.csv"), "1,\"uniform\",0.25,96,2.5\n"));
     EXPECT(holds(path_of("data/plots/data", "pattern_maps.csv"),
                  "slot,query,key,share\n1,48,48,1\n1,48,144,-1\n1,144,48,0.5\n1,144,144,1\n2,"));
-    EXPECT(!there(path_of("data/plots/data", "latency_length.csv")));
+    EXPECT(!is_file(path_of("data/plots/data", "latency_length.csv")));
     clear(&s);
 }
 
@@ -218,7 +173,7 @@ static void test_throughput(void)
         s.records[i].flops_attend *= 1e7;
     }
     (void)fresh_dir("rates");
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     put_peers("rates", PEERS_HEADER "64,192,f32,1,10,20,Peer,1.0\n64,192,f32,2,10,50,Peer,1.0\n"
                                     "64,192,f32,3,10,40,Peer,1.0\n64,192,bf16,1,2,3,Peer,1.0\n");
     EXPECT(sb_plot_records(s.records, s.n, path_of("rates", ""), "svg", 1, &err) == SB_UNAVAILABLE);
@@ -256,7 +211,7 @@ static void test_lengths(void)
     add_setting(&s, 192, "uniform", "k=1", .1, .02);
     add_setting(&s, 192, "uniform", "k=2", .24, .02);
     add_latency(&s, 0);
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     (void)sb_plot_records(s.records, s.n, fresh_dir("lengths"), "svg", 1, NULL);
     const char *csv = path_of("lengths/plots/data", "latency_length.csv");
     EXPECT(holds(csv,
@@ -287,7 +242,7 @@ static void test_caption(void)
                        "2026-01-31T10:20:30Z");
         (void)sb_record_set(&s.records[i].model, "Small (MIT)", NULL);
     }
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     (void)sb_plot_records(s.records, s.n, fresh_dir("caption"), "svg", 1, NULL);
     const char *key = path_of("caption/plots/data", "latency_density.key.tsv");
     EXPECT(holds(key, "\n0\ttiny.h5, Small (MIT); f32 on cpu; layers 0, 1 (mean); 192 tokens; "
@@ -297,8 +252,8 @@ static void test_caption(void)
         char name[64];
         (void)snprintf(name, sizeof name, "%s.key.tsv", sb_figures[i].name);
         const char *path = path_of("caption/plots/data", name);
-        EXPECT_MSG(!there(path) || (holds(path, "commit 0123456789ab") &&
-                                    holds(path, "Small (MIT)") && holds(path, "Density = kept")),
+        EXPECT_MSG(!is_file(path) || (holds(path, "commit 0123456789ab") &&
+                                      holds(path, "Small (MIT)") && holds(path, "Density = kept")),
                    "%s", name);
     }
 
@@ -336,7 +291,7 @@ static void test_unfinished(void)
     set s;
     small_set(&s);
     (void)sb_record_set(&s.records[3].status, "failed", NULL);
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     (void)sb_plot_records(s.records, s.n, fresh_dir("unfinished"), "svg", 1, NULL);
     const char *csv = path_of("unfinished/plots/data", "error_flops.csv");
     EXPECT(holds(csv, "score=mean k=3") && !holds(csv, "score=mean k=2"));
@@ -396,7 +351,7 @@ static void test_joined(void)
         (void)sb_record_series(r, SB_SERIES_POS_REL_L2, series, N, NULL);
         (void)sb_record_series(r, SB_SERIES_BUDGET, series, N, NULL);
     }
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     (void)sb_plot_records(s.records, s.n, fresh_dir("joined"), "svg", 1, NULL);
     EXPECT(holds(path_of("joined/plots/data", "error_position.csv"),
                  "\n1,\"stem μ=0.1\",0.2,64,2.23606798\n1,\"stem μ=0.1\",0.2,192,"));
@@ -489,14 +444,14 @@ static bool text_at(const char *path, const char *label, double *x, double *y)
     return found;
 }
 
-static void test_ends(const char *path)
+static void test_ends(void)
 {
     TEST("few curves are named at their right ends, apart, and not in a key");
     set s = {.n = 0};
     static const char *const labels[] = {"uniform", "stem", "random", "streaming"};
     static const char *const params[] = {"k=2", "k_start=2", "k=2", "window=2"};
     sb_err err = {0};
-    (void)setenv("PATH", path, 1);
+    (void)find_gnuplot();
     for (int i = 0; i < 4; i++) {
         add_setting(&s, 192, labels[i], "", .1, .1);
         add_setting(&s, 192, labels[i], params[i], .5, i < 3 ? .01 : .1);
@@ -523,12 +478,12 @@ static void test_ends(const char *path)
     clear(&s);
 }
 
-static void test_pictures(const char *path)
+static void test_pictures(void)
 {
     TEST("every picture is drawn, and later elsewhere to the same bytes");
     set s;
     sb_err err = {0};
-    (void)setenv("PATH", path, 1);
+    (void)find_gnuplot();
     small_set(&s);
     add_setting(&s, 128, "uniform", "score=mean k=2", .25, .02);
     add_latency(&s, 0);
@@ -553,12 +508,12 @@ static void test_pictures(const char *path)
             char name[64], data[64];
             (void)snprintf(name, sizeof name, "%s.%s", sb_figures[i].name, formats[f]);
             (void)snprintf(data, sizeof data, "%s.csv", sb_figures[i].name);
-            EXPECT_MSG(there(path_of("once/plots/data", data)) ==
+            EXPECT_MSG(is_file(path_of("once/plots/data", data)) ==
                            same_bytes(path_of("once/plots", name), path_of("again/plots", name)),
                        "%s", name);
         }
     }
-    EXPECT(there(path_of("once/plots", "error_flops.pdf")));
+    EXPECT(is_file(path_of("once/plots", "error_flops.pdf")));
 
     TEST("a PDF is dated by the newest record and has its fonts; an SVG's text is text");
     EXPECT(!dated || holds_bytes(path_of("once/plots", "error_flops.pdf"),
@@ -580,9 +535,9 @@ static void test_pictures(const char *path)
     for (int64_t i = 0; i < s.n; i++)
         s.records[i].total_ms = NAN;
     EXPECT(sb_plot_records(s.records, s.n, path_of("once", ""), "svg", 1, &err) == SB_OK);
-    EXPECT(there(path_of("once/plots", "error_flops.svg")));
-    EXPECT(!there(path_of("once/plots", "latency_density.svg")));
-    EXPECT(!there(path_of("once/plots/data", "latency_density.csv")));
+    EXPECT(is_file(path_of("once/plots", "error_flops.svg")));
+    EXPECT(!is_file(path_of("once/plots", "latency_density.svg")));
+    EXPECT(!is_file(path_of("once/plots/data", "latency_density.csv")));
 
     TEST("pictures do without a dense baseline");
     for (int64_t i = 0; i < s.n; i++) {
@@ -591,14 +546,14 @@ static void test_pictures(const char *path)
     }
     EXPECT_MSG(sb_plot_records(s.records, s.n, path_of("once", ""), "svg", 1, &err) == SB_OK, "%s",
                err.msg);
-    EXPECT(there(path_of("once/plots", "latency_length.svg")));
+    EXPECT(is_file(path_of("once/plots", "latency_length.svg")));
 
     TEST("each dtype has pictures of its own");
     (void)sb_record_set(&s.records[2].dtype, "bf16", NULL);
     (void)sb_record_set(&s.records[3].dtype, "bf16", NULL);
     EXPECT(sb_plot_records(s.records, s.n, fresh_dir("dtypes"), "svg", 1, &err) == SB_OK);
-    EXPECT(there(path_of("dtypes/plots", "error_flops_tiny_f32_cpu.svg")));
-    EXPECT(there(path_of("dtypes/plots", "error_flops_tiny_bf16_cpu.svg")));
+    EXPECT(is_file(path_of("dtypes/plots", "error_flops_tiny_f32_cpu.svg")));
+    EXPECT(is_file(path_of("dtypes/plots", "error_flops_tiny_bf16_cpu.svg")));
 
     TEST("what gnuplot complains of is passed on in one line");
     (void)setenv("STEMBENCH_SCRIPTS", path_of("scripts", ""), 1);
@@ -612,8 +567,7 @@ static void test_pictures(const char *path)
 
 int main(void)
 {
-    char *path = sb_strdup(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
-    if (!path || !mkdtemp(root))
+    if (!rig_open())
         return 1;
     test_data();
     test_throughput();
@@ -624,16 +578,9 @@ int main(void)
     test_joined();
     test_matched();
     test_memory();
-    (void)setenv("PATH", path, 1);
-    if (system("gnuplot --version >/dev/null 2>&1") == 0) {
-        test_ends(path);
-        test_pictures(path);
-    } else {
-        printf("no gnuplot: pictures not tested\n");
+    if (find_gnuplot()) {
+        test_ends();
+        test_pictures();
     }
-    sb_free(path);
-    int failed = sb_tests_done();
-    char command[64];
-    (void)snprintf(command, sizeof command, "rm -rf %s", root);
-    return system(command) != 0 || failed;
+    return rig_close();
 }

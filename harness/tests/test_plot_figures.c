@@ -5,7 +5,7 @@
 #include "harness/plot_data.h"
 #include "harness/plot_params.h"
 #include "harness/plot_published.h"
-#include "harness/tests/check.h"
+#include "harness/tests/plot_rig.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,22 +15,11 @@
 
 /* ---- files ---------------------------------------------------------------------------------- */
 
-static char root[] = "/tmp/stembench-figures-XXXXXX";
-
-static char *path_of(const char *dir, const char *file)
-{
-    static char path[8][512];
-    static int turn;
-    char *p = path[turn++ % 8];
-    (void)snprintf(p, sizeof path[0], "%s/%s%s%s", root, dir, *file ? "/" : "", file);
-    return p;
-}
-
 static bool there(const char *run, const char *file)
 {
     char dir[64];
     (void)snprintf(dir, sizeof dir, "%s/plots/data", run);
-    return access(path_of(dir, file), R_OK) == 0;
+    return is_file(path_of(dir, file));
 }
 
 /* Whether a data file of a run's plots is there and holds a piece of text: `wanted`, else it is
@@ -74,41 +63,19 @@ static void put(const char *run, const char *file, const char *text)
 
 /* ---- made-up runs --------------------------------------------------------------------------- */
 
-enum { MAX_RECORDS = 128, HEADS = 4 };
-
-typedef struct set {
-    sb_record records[MAX_RECORDS];
-    int64_t n;
-} set;
-
-static void clear(set *s)
-{
-    for (int64_t i = 0; i < s->n; i++)
-        sb_record_free(&s->records[i]);
-    s->n = 0;
-}
+enum { HEADS = 4 };
 
 /* A record of a sparse method; its selection costs 1 % of dense. */
 static sb_record *add(set *s, int64_t layer, int64_t tokens, const char *method, const char *params,
                       double density, double rel_l2)
 {
-    sb_record *r = &s->records[s->n];
-    sb_record_init(r);
-    r->cell = s->n++;
-    r->layer = layer;
-    r->tokens = tokens;
+    sb_record *r = new_record(s, layer, tokens, method, params);
     r->block = 32;
     r->density = density;
     r->rel_l2 = rel_l2;
     r->flops_dense = 1000;
     r->flops_attend = 1000 * density;
     r->flops_select = 10;
-    (void)sb_record_set(&r->status, "ok", NULL);
-    (void)sb_record_set(&r->capture, "data/tiny.h5", NULL);
-    (void)sb_record_set(&r->dtype, "f32", NULL);
-    (void)sb_record_set(&r->backend, "cpu", NULL);
-    (void)sb_record_set(&r->method, method, NULL);
-    (void)sb_record_set(&r->params, params, NULL);
     return r;
 }
 
@@ -125,7 +92,7 @@ static void add_heads(sb_record *r, int64_t n, double from, double step)
 static sb_status write_data(const set *s, const char *run, sb_err *err)
 {
     (void)mkdir(path_of(run, ""), 0777);
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     return sb_plot_records(s->records, s->n, path_of(run, ""), "svg", 1, err);
 }
 
@@ -596,7 +563,7 @@ static void draw(const char *figure, const char *format)
     EXPECT_MSG(f && pclose(f) == 0 && n == 0, "%s.%s: %s", figure, format, said);
 }
 
-static void test_pictures(const char *path)
+static void test_pictures(void)
 {
     TEST("each is drawn without a warning, with and without published values");
     static const char *const figures[] = {"paired", "sweep", "error_layer", "schedule_length"};
@@ -617,7 +584,7 @@ static void test_pictures(const char *path)
                              "error_layer,hline,,0.05,level,a\nerror_layer,inset,1,2,one,a\n"
                              "schedule_length,vline,200,,here,a\n");
         (void)write_data(&s, "drawn", NULL);
-        (void)setenv("PATH", path, 1);
+        (void)find_gnuplot();
         sb_status st = sb_plot_records(s.records, s.n, path_of("drawn", ""), "svg", 1, &err);
         EXPECT_MSG(st == SB_OK, "%s", err.msg);
         for (int i = 0; i < 4; i++)
@@ -629,8 +596,7 @@ static void test_pictures(const char *path)
 
 int main(void)
 {
-    char *path = sb_strdup(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
-    if (!path || !mkdtemp(root))
+    if (!rig_open())
         return 1;
     test_interval();
     test_paired();
@@ -643,14 +609,7 @@ int main(void)
     test_published_errors();
     test_inset();
     test_memory();
-    (void)setenv("PATH", path, 1);
-    if (system("gnuplot --version >/dev/null 2>&1") == 0)
-        test_pictures(path);
-    else
-        printf("no gnuplot: pictures not tested\n");
-    sb_free(path);
-    int failed = sb_tests_done();
-    char command[64];
-    (void)snprintf(command, sizeof command, "rm -rf %s", root);
-    return system(command) != 0 || failed;
+    if (find_gnuplot())
+        test_pictures();
+    return rig_close();
 }

@@ -1,29 +1,13 @@
 #include "harness/mem.h"
 #include "harness/plot.h"
 #include "harness/plot_data.h"
-#include "harness/tests/check.h"
+#include "harness/tests/plot_rig.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char root[] = "/tmp/stembench-overlay-XXXXXX";
-
-static char *path_of(const char *dir, const char *file)
-{
-    static char path[64][512];
-    static int turn;
-    char *p = path[turn++ % 64];
-    (void)snprintf(p, sizeof path[0], "%s/%s%s%s", root, dir, *file ? "/" : "", file);
-    return p;
-}
-
-static bool there(const char *path)
-{
-    return access(path, R_OK) == 0;
-}
 
 static bool holds(const char *path, const char *piece)
 {
@@ -39,33 +23,11 @@ static bool holds(const char *path, const char *piece)
 
 /* ---- made-up runs --------------------------------------------------------------------------- */
 
-enum { MAX_RECORDS = 128 };
-
-typedef struct set {
-    sb_record records[MAX_RECORDS];
-    int64_t n;
-} set;
-
-static void clear(set *s)
-{
-    for (int64_t i = 0; i < s->n; i++)
-        sb_record_free(&s->records[i]);
-    s->n = 0;
-}
-
 static sb_record *add(set *s, int64_t layer, int64_t tokens, const char *method, const char *params,
                       double density)
 {
-    sb_record *r = &s->records[s->n];
-    sb_record_init(r);
-    r->key = (uint64_t)s->n + 1;
-    r->cell = s->n++;
-    r->layer = layer;
-    r->tokens = tokens;
-    r->block = 64;
-    r->threads = 2;
+    sb_record *r = new_record(s, layer, tokens, method, params);
     r->heads = r->kv_heads = 2;
-    r->head_dim = 64;
     r->density = density;
     r->flops_dense = 100;
     r->flops_attend = density * r->flops_dense;
@@ -83,13 +45,6 @@ static sb_record *add(set *s, int64_t layer, int64_t tokens, const char *method,
     (void)sb_record_series(r, SB_SERIES_POS_REL_L2, errors, 2, NULL);
     (void)sb_record_series(r, SB_SERIES_BUDGET, budget, 2, NULL);
     (void)sb_record_series(r, SB_SERIES_PATTERN_MAP, map, 1, NULL);
-    (void)sb_record_set(&r->status, "ok", NULL);
-    (void)sb_record_set(&r->capture, "data/tiny.h5", NULL);
-    (void)sb_record_set(&r->dtype, "f32", NULL);
-    (void)sb_record_set(&r->backend, "cpu", NULL);
-    (void)sb_record_set(&r->kernel, "ref", NULL);
-    (void)sb_record_set(&r->method, method, NULL);
-    (void)sb_record_set(&r->params, params, NULL);
     (void)sb_record_set(&r->provenance, "commit: aaaa\ncpu: \"One(R) CPU\"\nthreads: 2\n", NULL);
     return r;
 }
@@ -290,7 +245,7 @@ static void test_data(void)
     SET_ALL(&b, provenance, "commit: bbbb\ncpu: \"Two\"\ngpu: \"GPU(TM) 2\"\nthreads: 2\n");
     for (int64_t i = 0; i < b.n; i++)
         b.records[i].rel_l2 *= strcmp(b.records[i].method, "stem") == 0 ? 2 : 1;
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     const char *first = write_run("before", &a), *second = write_run("after", &b);
     EXPECT(sb_plot_versus(first, second, "svg", 1, &err) == SB_UNAVAILABLE);
     const char *data = "before/plots/vs-after/data";
@@ -313,7 +268,8 @@ static void test_data(void)
                       "0\tBoth: layer 0; 256 tokens; block 64; commits aaaa (before) and bbbb "
                       "(after).\n"));
     EXPECT(holds(key, "\n0\tEqual in both runs, so drawn once, solid: 1 curve.\n"));
-    EXPECT(!there(path_of(data, "pattern_maps.csv")) && !there(path_of(data, "throughput.csv")));
+    EXPECT(!is_file(path_of(data, "pattern_maps.csv")) &&
+           !is_file(path_of(data, "throughput.csv")));
 
     TEST("times of two machines are said to be");
     key = path_of(data, "latency_density.key.tsv");
@@ -362,14 +318,14 @@ static void test_partners(void)
     const char *first = write_run("two", &a);
     EXPECT(sb_plot_versus(first, write_run("one", &b), "svg", 1, &err) == SB_UNAVAILABLE);
     const char *data = "two/plots/vs-one/data";
-    EXPECT(there(path_of(data, "error_density_tiny_f32_cpu.csv")));
-    EXPECT(!there(path_of(data, "error_density_tiny_bf16_cpu.csv")));
+    EXPECT(is_file(path_of(data, "error_density_tiny_f32_cpu.csv")));
+    EXPECT(!is_file(path_of(data, "error_density_tiny_bf16_cpu.csv")));
 
     SET_ALL(&b, capture, "data/other.h5");
     err = (sb_err){0};
     EXPECT(sb_plot_versus(first, write_run("other", &b), "svg", 1, &err) == SB_BAD_DATA);
     EXPECT_MSG(strstr(err.msg, "two and other: expected") && !strchr(err.msg, '\n'), "%s", err.msg);
-    EXPECT(!there(path_of("two/plots/vs-other", "")));
+    EXPECT(!is_file(path_of("two/plots/vs-other", "")));
 
     TEST("a layer that the other run lacks is nothing in common");
     for (int64_t i = 0; i < b.n; i++)
@@ -391,7 +347,7 @@ static void test_memory_of_versus(void)
     const char *first = write_run("m", &a), *second = write_run("n", &a);
     int64_t live = sb_mem_live(), tries = 0;
     sb_status st = SB_NO_MEMORY;
-    (void)setenv("PATH", "/nonexistent", 1);
+    hide_gnuplot();
     while (st == SB_NO_MEMORY && tries < 2000) {
         sb_err err = {0};
         sb_mem_fail_at(++tries);
@@ -404,12 +360,12 @@ static void test_memory_of_versus(void)
     clear(&a);
 }
 
-static void test_pictures(const char *path)
+static void test_pictures(void)
 {
     TEST("every picture of two runs is drawn, and of a run over itself");
     static set a, b;
     sb_err err = {0};
-    (void)setenv("PATH", path, 1);
+    (void)find_gnuplot();
     small_run(&a);
     small_run(&b);
     add_curve(&b, "random", "", "");
@@ -427,15 +383,14 @@ static void test_pictures(const char *path)
     }
     st = sb_plot_versus(first, first, "svg", 1, &err);
     EXPECT_MSG(st == SB_OK, "%s", err.msg);
-    EXPECT(there(path_of("p/plots/vs-p", "error_flops.svg")));
+    EXPECT(is_file(path_of("p/plots/vs-p", "error_flops.svg")));
     clear(&a);
     clear(&b);
 }
 
 int main(void)
 {
-    char *path = sb_strdup(getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
-    if (!path || !mkdtemp(root))
+    if (!rig_open())
         return 1;
     test_slots();
     test_common();
@@ -443,14 +398,7 @@ int main(void)
     test_data();
     test_partners();
     test_memory_of_versus();
-    (void)setenv("PATH", path, 1);
-    if (system("gnuplot --version >/dev/null 2>&1") == 0)
-        test_pictures(path);
-    else
-        printf("no gnuplot: pictures not tested\n");
-    sb_free(path);
-    int failed = sb_tests_done();
-    char command[64];
-    (void)snprintf(command, sizeof command, "rm -rf %s", root);
-    return system(command) != 0 || failed;
+    if (find_gnuplot())
+        test_pictures();
+    return rig_close();
 }
