@@ -45,8 +45,9 @@ static sb_status print_results(const char *dir, const sb_run_summary *s, sb_err 
         return st;
     st = sb_table_print(records, n, err);
     printf("\n%" PRId64 " cells (%" PRId64 " computed before, %" PRId64 " failed, %" PRId64
-           " unsupported): %s/results.csv, results.h5\nplots: stembench plot %s\n",
-           s->n_cells, s->n_reused, s->n_failed, s->n_unsupported, dir, dir);
+           " unsupported): %s/results.csv, results.h5\nplots: stembench plot %s\n"
+           "report: stembench report %s\n",
+           s->n_cells, s->n_reused, s->n_failed, s->n_unsupported, dir, dir, dir);
     sb_records_free(records, n);
     return st;
 }
