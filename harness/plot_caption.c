@@ -166,11 +166,12 @@ sb_status sb_plot_machine(sb_sheet *s, const sb_plot_group *g, const char *rest,
     bool foreign = g->n_runs > 1 &&
                    !sb_provenance_same_machine(timed(g, 0)->provenance, timed(g, 1)->provenance);
     if (g->n_runs == 1 || (!foreign && strcmp(machine[0], machine[1]) == 0))
-        return sb_sheet_key(s, 0, err, "%s. %s", machine[0], rest);
-    SB_TRY(sb_sheet_key(s, 0, err, "%s: %s. %s: %s.%s", g->runs[0].name, machine[0],
-                        g->runs[1].name, machine[1],
-                        foreign ? " Times are of different machines: compare ratios." : ""));
-    SB_TRY(sb_sheet_key(s, 0, err, "%s", rest));
+        return sb_sheet_key(s, 0, err, "%s.%s%s", machine[0], *rest ? " " : "", rest);
+    SB_TRY(sb_sheet_key(
+        s, 0, err, "%s: %s. %s: %s.%s", g->runs[0].name, machine[0], g->runs[1].name, machine[1],
+        foreign && *rest ? " Times are of different machines: compare ratios." : ""));
+    if (*rest)
+        SB_TRY(sb_sheet_key(s, 0, err, "%s", rest));
 out:
     return st;
 }

@@ -28,14 +28,14 @@ sb_status sb_plot_labels(sb_sheet *s, const sb_plot_group *g, sb_err *err);
 
 enum { SB_PLOT_MACHINE_CHARS = 256 };
 
-/** The machine of a run's times: "Intel Xeon, amx kernel, 2 threads"; of a GPU its name and
- *  kernel. */
+/** The machine of a run, of its times where there are any: "Intel Xeon, amx kernel, 2 threads"; of
+ * a GPU its name and kernel. */
 void sb_plot_machine_text(const sb_plot_group *g, int run, char buf[SB_PLOT_MACHINE_CHARS]);
 
 /** How many curves of two runs are equal and drawn once (sb_plot_repeats), where any are. */
 sb_status sb_plot_once(sb_sheet *s, const sb_plot_group *g, bool errors, sb_err *err);
 
-/** What the times were taken with, and `rest`, a sentence. */
+/** What the results were computed with, and `rest`: a sentence about times, or "". */
 sb_status sb_plot_machine(sb_sheet *s, const sb_plot_group *g, const char *rest, sb_err *err);
 
 #ifdef __cplusplus

@@ -79,6 +79,7 @@ static sb_status write_error(const sb_plot_group *g, const char *csv_path, const
     SB_TRY(sb_plot_labels(&s, g, err));
     SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (geometric mean)", sb_plot_longest(g),
                            err));
+    SB_TRY(sb_plot_machine(&s, g, "", err));
     SB_TRY(sb_sheet_key(&s, 0, err, "%s" SB_PLOT_DENSITY_NOTE, note));
     SB_TRY(dense_note(&s, g, err));
     SB_TRY(sb_plot_once(&s, g, true, err));

@@ -82,6 +82,7 @@ sb_status sb_plot_write_layers(const sb_plot_group *g, const char *csv_path, con
     if (!first)
         goto out;
     SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, "", first->tokens, err));
+    SB_TRY(sb_plot_machine(&s, g, "", err));
     SB_TRY(sb_sheet_key(
         &s, 0, err,
         "In brackets: density of each curve's setting nearest to %.3f (none within a factor of "

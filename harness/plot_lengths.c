@@ -144,6 +144,7 @@ static sb_status put_captions(sb_sheet *s, const sb_plot_group *g, int64_t n_hid
 {
     sb_status st = SB_OK;
     SB_TRY(sb_plot_caption(s, g, g->layers, g->n_layers, " (errors: geometric mean)", 0, err));
+    SB_TRY(sb_plot_machine(s, g, "", err));
     SB_TRY(sb_sheet_key(s, 0, err,
                         "A curve is one setting at every length; in brackets, where it was solved "
                         "for, its density at the longest. " SB_PLOT_DENSITY_NOTE));

@@ -108,6 +108,7 @@ static sb_status put_captions(sb_sheet *s, const frame *f, sb_err *err)
                    f->n_pairs_lo < f->n_pairs_hi ? "%" PRId64 " to %" PRId64 : "%" PRId64,
                    f->n_pairs_lo, f->n_pairs_hi);
     SB_TRY(sb_plot_caption(s, g, g->layers, g->n_layers, "", g->lengths[g->n_lengths - 1], err));
+    SB_TRY(sb_plot_machine(s, g, "", err));
     SB_TRY(sb_sheet_key(
         s, 0, err,
         "Relative L2 error of a curve over that of '%s', paired over layers and heads: geometric "

@@ -106,6 +106,7 @@ sb_status sb_plot_write_position(const sb_plot_group *g, const char *csv_path, c
     SB_TRY(put_series(&s, g, SB_SERIES_POS_REL_L2, err));
     SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (geometric mean)", sb_plot_longest(g),
                            err));
+    SB_TRY(sb_plot_machine(&s, g, "", err));
     SB_TRY(chosen_note(&s, g, err));
     SB_TRY(sb_sheet_key(&s, 0, err, "Errors below a hundredth of the largest are cut off."));
     SB_TRY(joined_note(&s, g, "root mean square", err));
@@ -124,6 +125,7 @@ sb_status sb_plot_write_schedules(const sb_plot_group *g, const char *csv_path,
     SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     SB_TRY(put_series(&s, g, SB_SERIES_BUDGET, err));
     SB_TRY(sb_plot_caption(&s, g, g->layers, g->n_layers, " (mean)", sb_plot_longest(g), err));
+    SB_TRY(sb_plot_machine(&s, g, "", err));
     SB_TRY(chosen_note(&s, g, err));
     SB_TRY(sb_sheet_key(&s, 0, err, "Kept blocks of a row: mean over heads."));
     SB_TRY(joined_note(&s, g, "mean", err));
@@ -171,6 +173,7 @@ sb_status sb_plot_write_maps(const sb_plot_group *g, const char *csv_path, const
         SB_TRY(sb_sheet_key(&s, slot, err, "%s  (%.3f)", g->curves[c].label, r->density));
     }
     SB_TRY(sb_plot_caption(&s, g, &g->layers[layer], 1, "", sb_plot_longest(g), err));
+    SB_TRY(sb_plot_machine(&s, g, "", err));
     SB_TRY(chosen_note(&s, g, err));
     SB_TRY(sb_plot_omissions(&s, g, err));
 out:

@@ -186,8 +186,8 @@ static sb_status put_captions(sb_sheet *s, const sb_plot_group *g, const sweep *
                         "Settings of a line differ in this parameter alone and have the same "
                         "target of density; in brackets what it came to. " SB_PLOT_DENSITY_NOTE));
     SB_TRY(sb_sheet_key(s, 0, err, "Cost of selecting: its FLOPs / dense causal FLOPs."));
-    if (w->timed)
-        SB_TRY(sb_plot_machine(s, g, "Dotted: selection's time / that of select and attend.", err));
+    SB_TRY(sb_plot_machine(
+        s, g, w->timed ? "Dotted: selection's time / that of select and attend." : "", err));
     if (w->n_hidden > 0)
         SB_TRY(sb_sheet_key(s, 0, err, "Parameters not shown: %d.", w->n_hidden));
     if (g->n_incomplete > 0)

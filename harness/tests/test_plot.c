@@ -248,6 +248,15 @@ static void test_caption(void)
     EXPECT(holds(key, "\n0\ttiny.h5, Small (MIT); f32 on cpu; layers 0, 1 (mean); 192 tokens; "
                       "block 64; commit 0123456789ab.\n"));
     EXPECT(holds(key, "\n0\tIntel Xeon Platinum 8481C, ref kernel, 2 threads. Select + attend"));
+    static const char *const untimed[] = {"error_flops", "error_density", "error_position",
+                                          "schedules", "pattern_maps"};
+    for (size_t i = 0; i < sizeof untimed / sizeof untimed[0]; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "%s.key.tsv", untimed[i]);
+        EXPECT_MSG(holds(path_of("caption/plots/data", name),
+                         "\n0\tIntel Xeon Platinum 8481C, ref kernel, 2 threads.\n"),
+                   "%s", name);
+    }
     for (int i = 0; i < SB_N_FIGURES; i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "%s.key.tsv", sb_figures[i].name);
