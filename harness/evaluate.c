@@ -88,15 +88,6 @@ out:
     return st;
 }
 
-/* Share of its block's tokens that entry i of col keeps. */
-static double kept_share(const sb_problem *p, const sb_pattern *pat, int64_t i)
-{
-    if (!pat->tokens)
-        return 1;
-    return (double)sb_count_tokens(pat->tokens[i]) /
-           (double)sb_block_tokens(p, 0, pat->block, pat->col[i]);
-}
-
 static sb_status keep_budget(const sb_problem *p, const sb_pattern *pat, sb_record *r, sb_err *err)
 {
     double *kept = sb_alloc(pat->n_rows, sizeof *kept);
@@ -106,7 +97,7 @@ static sb_status keep_budget(const sb_problem *p, const sb_pattern *pat, sb_reco
         for (int64_t row = 0; row < pat->n_rows; row++) {
             int64_t i = sb_pattern_row(pat, 0, h, row);
             for (int64_t e = pat->row_ptr[i]; e < pat->row_ptr[i + 1]; e++)
-                kept[row] += kept_share(p, pat, e) / (double)p->n_heads;
+                kept[row] += sb_kept_share(p, pat, e) / (double)p->n_heads;
         }
     sb_status st = sb_record_series(r, SB_SERIES_BUDGET, kept, pat->n_rows, err);
     sb_free(kept);
@@ -126,7 +117,7 @@ static sb_status keep_map(const sb_problem *p, const sb_pattern *pat, sb_record 
         for (int64_t h = 0; h < pat->n_heads; h++) {
             int64_t i = sb_pattern_row(pat, 0, h, row);
             for (int64_t e = pat->row_ptr[i]; e < pat->row_ptr[i + 1]; e++)
-                kept[row * m / n * m + pat->col[e] * m / n] += kept_share(p, pat, e);
+                kept[row * m / n * m + pat->col[e] * m / n] += sb_kept_share(p, pat, e);
         }
     }
     for (int64_t i = 0; i < m * m; i++)

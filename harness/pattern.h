@@ -79,6 +79,15 @@ static inline int64_t sb_count_tokens(uint64_t mask)
     return __builtin_popcountll(mask);
 }
 
+/** Share of its block's tokens that entry i of col keeps, of sequence 0. */
+static inline double sb_kept_share(const sb_problem *p, const sb_pattern *pat, int64_t i)
+{
+    if (!pat->tokens)
+        return 1;
+    return (double)sb_count_tokens(pat->tokens[i]) /
+           (double)sb_block_tokens(p, 0, pat->block, pat->col[i]);
+}
+
 /** Fill with every causal block, and all tokens of each. Needs capacity for all of them. */
 void sb_pattern_fill_causal(const sb_problem *p, sb_pattern *pat);
 

@@ -39,50 +39,6 @@ static unsigned char mass_code(double share)
 
 /* ---- patterns --------------------------------------------------------------------------- */
 
-/* Parameters as a record has them, "name=value name=[1 2]", one text each, lists as YAML has them.
- * The texts lie in `text`, which is changed. */
-static int64_t split_params(char *text, const char **sets)
-{
-    int64_t n = 0;
-    int depth = 0;
-    bool inside = false;
-    for (char *p = text; *p && n < SB_MAX_PARAMS; p++) {
-        depth += (*p == '[') - (*p == ']');
-        if (*p == ' ' && depth > 0) {
-            *p = ',';
-        } else if (*p == ' ') {
-            *p = '\0';
-            inside = false;
-        } else if (!inside) {
-            sets[n++] = p;
-            inside = true;
-        }
-    }
-    return n;
-}
-
-static sb_status read_params(const sb_method *m, const sb_record *r, sb_value *values,
-                             struct sb_arena **arena, sb_err *err)
-{
-    const char *sets[SB_MAX_PARAMS];
-    char *text = sb_strdup(r->params);
-    if (!text)
-        return sb_no_memory(err, "parameters");
-    int64_t n = split_params(text, sets);
-    sb_status st = sb_values_from_sets(m, sets, n, values, arena, err);
-    sb_free(text);
-    return st;
-}
-
-/* What is kept of an entry of the pattern: a block, or a share of its tokens. */
-static double kept_share(const sb_problem *p, const sb_pattern *pat, int64_t i)
-{
-    if (!pat->tokens)
-        return 1;
-    return (double)sb_count_tokens(pat->tokens[i]) /
-           (double)sb_block_tokens(p, 0, pat->block, pat->col[i]);
-}
-
 /* kept and all are [side, side]. */
 static void reduce_head(const sb_problem *p, const sb_pattern *pat, int64_t head, int64_t side,
                         double *kept, double *all, unsigned char *values)
@@ -95,7 +51,7 @@ static void reduce_head(const sb_problem *p, const sb_pattern *pat, int64_t head
         for (int64_t j = 0; j <= row; j++)
             all[at + j * side / n]++;
         for (int64_t e = pat->row_ptr[list]; e < pat->row_ptr[list + 1]; e++)
-            kept[at + pat->col[e] * side / n] += kept_share(p, pat, e);
+            kept[at + pat->col[e] * side / n] += sb_kept_share(p, pat, e);
     }
     for (int64_t i = 0; i < side * side; i++)
         values[i] = all[i] > 0 ? share_code(kept[i] / all[i]) : 0;
@@ -128,7 +84,7 @@ static sb_status select_again(const sb_map_shape *shape, const sb_method *m, con
     const sb_shape_data data = {.problem = shape->problem,
                                 .exec = {.backend = SB_CPU, .n_threads = shape->n_threads},
                                 .inputs = {t->q, t->k, t->v}};
-    SB_TRY(read_params(m, r, values, &arena, err));
+    SB_TRY(sb_values_from_text(m, r->params, values, &arena, err));
     SB_TRY(sb_plan_and_select(m, values, &data, &plan, pat, err));
 out:
     sb_plan_destroy(plan);
