@@ -189,3 +189,9 @@ sb_status sb_fs_remove(const char *path, sb_err *err)
         return sb_fs_fail(err, path, "remove");
     return SB_OK;
 }
+
+const char *sb_base_name(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return slash ? slash + 1 : path ? path : "";
+}

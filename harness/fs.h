@@ -38,6 +38,9 @@ sb_status sb_fs_make_dirs(const char *path, sb_err *err);
 /** Remove a file or a whole directory, following no symbolic link; absent is fine. SB_IO. */
 sb_status sb_fs_remove(const char *path, sb_err *err);
 
+/** What follows the last slash of a path; "" for NULL. */
+const char *sb_base_name(const char *path);
+
 #ifdef __cplusplus
 }
 #endif

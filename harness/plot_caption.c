@@ -5,19 +5,14 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "harness/fs.h"
 #include "harness/provenance.h"
 
 enum { SOURCE_CHARS = 256 };
 
-static const char *base_name(const char *path)
-{
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    return slash ? slash + 1 : path ? path : "";
-}
-
 /* ---- what was computed ---------------------------------------------------------------------- */
 
-static void layers_text(const int64_t *layers, int64_t n, char *buf, size_t bytes)
+void sb_plot_layers_text(const int64_t *layers, int64_t n, char *buf, size_t bytes)
 {
     if (n > 8) {
         (void)snprintf(buf, bytes, "%" PRId64 " layers from %" PRId64 " to %" PRId64, n, layers[0],
@@ -62,8 +57,8 @@ static void commit_text(const sb_plot_group *g, int run, char *buf, size_t bytes
 static void source_text(const sb_record *r, char *buf, size_t bytes)
 {
     const char *model = r->model ? r->model : "";
-    (void)snprintf(buf, bytes, "%s%s%s; %s on %s", base_name(r->capture), *model ? ", " : "", model,
-                   r->dtype ? r->dtype : "", r->backend ? r->backend : "");
+    (void)snprintf(buf, bytes, "%s%s%s; %s on %s", sb_base_name(r->capture), *model ? ", " : "",
+                   model, r->dtype ? r->dtype : "", r->backend ? r->backend : "");
 }
 
 sb_status sb_plot_caption(sb_sheet *s, const sb_plot_group *g, const int64_t *layers,
@@ -72,7 +67,7 @@ sb_status sb_plot_caption(sb_sheet *s, const sb_plot_group *g, const int64_t *la
     sb_status st = SB_OK;
     char source[SB_PLOT_RUNS][SOURCE_CHARS], commit[SB_PLOT_RUNS][96];
     char layer_list[160], block[64], length[40] = "", commits[320] = "";
-    layers_text(layers, n_layers, layer_list, sizeof layer_list);
+    sb_plot_layers_text(layers, n_layers, layer_list, sizeof layer_list);
     block_text(g, block, sizeof block);
     if (tokens > 0)
         (void)snprintf(length, sizeof length, "; %" PRId64 " tokens", tokens);

@@ -26,6 +26,9 @@ sb_status sb_plot_omissions(sb_sheet *s, const sb_plot_group *g, sb_err *err);
 /** The label of every curve that is shown. */
 sb_status sb_plot_labels(sb_sheet *s, const sb_plot_group *g, sb_err *err);
 
+/** "layers 2, 15", or of more than eight "30 layers from 0 to 29". */
+void sb_plot_layers_text(const int64_t *layers, int64_t n, char *buf, size_t bytes);
+
 enum { SB_PLOT_MACHINE_CHARS = 256 };
 
 /** The machine of a run, of its times where there are any: "Intel Xeon, amx kernel, 2 threads"; of

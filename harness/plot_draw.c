@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/fs.h"
 #include "harness/mem.h"
 #include "harness/plot_published.h"
 #include "harness/provenance.h"
@@ -163,8 +164,7 @@ char *sb_plot_suffix(const sb_record *first, bool alone)
 {
     if (alone)
         return sb_strdup("");
-    const char *slash = first->capture ? strrchr(first->capture, '/') : NULL;
-    const char *capture = slash ? slash + 1 : first->capture ? first->capture : "";
+    const char *capture = sb_base_name(first->capture);
     return sb_sprintf("_%.*s_%s_%s", (int)strcspn(capture, "."), capture,
                       first->dtype ? first->dtype : "", first->backend ? first->backend : "");
 }

@@ -5,15 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "harness/fs.h"
 #include "harness/mem.h"
 #include "harness/plot.h"
 #include "harness/plot_draw.h"
-
-static const char *base_name(const char *path)
-{
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    return slash ? slash + 1 : path ? path : "";
-}
 
 static bool same_text(const char *a, const char *b)
 {
@@ -137,7 +132,7 @@ static const sb_record *partner(const sb_plot_source *other, const sb_record *fi
     const sb_record *best = NULL;
     for (int64_t i = 0; i < other->n; i++) {
         const sb_record *r = &other->records[i];
-        bool same_data = same_text(base_name(r->capture), base_name(first->capture)) &&
+        bool same_data = same_text(sb_base_name(r->capture), sb_base_name(first->capture)) &&
                          same_text(r->dtype, first->dtype);
         if (!sb_plot_opens_group(other->records, i) || !(alone || same_data))
             continue;
@@ -217,14 +212,15 @@ sb_status sb_plot_versus(const char *run_dir, const char *other_dir, const char 
     for (int k = 0; k < SB_PLOT_RUNS; k++) {
         SB_TRY(sb_results_read(dirs[k], &records[k], &n[k], err));
         SB_CHECK(realpath(dirs[k], full[k]), err, SB_IO, "%s: %s", dirs[k], strerror(errno));
-        runs[k] = (sb_plot_source){.records = records[k], .n = n[k], .name = base_name(full[k])};
+        runs[k] = (sb_plot_source){.records = records[k], .n = n[k], .name = sb_base_name(full[k])};
     }
     parent = sb_sprintf("%s/plots", run_dir);
     plots_dir = sb_sprintf("%s/plots/vs-%s", run_dir, runs[1].name);
     SB_CHECK(parent && plots_dir, err, SB_NO_MEMORY, "out of memory for plot paths");
     SB_CHECK(mkdir(parent, 0777) == 0 || errno == EEXIST, err, SB_IO, "%s: %s", parent,
              strerror(errno));
-    for (int k = 0; k < SB_PLOT_RUNS && strcmp(base_name(full[0]), base_name(full[1])) == 0; k++)
+    for (int k = 0; k < SB_PLOT_RUNS && strcmp(sb_base_name(full[0]), sb_base_name(full[1])) == 0;
+         k++)
         runs[k].name = dirs[k];
     SB_TRY(overlay(runs, plots_dir, format, quiet, err));
 out:

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "harness/fs.h"
+#include "harness/plot_caption.h"
 #include "harness/report_text.h"
 #include "harness/report_view.h"
 
@@ -19,29 +21,17 @@ const char *sb_report_title(const sb_plot_group *g, char *buf)
     return buf;
 }
 
-static void put_layers(FILE *out, const sb_plot_group *g)
-{
-    if (g->n_layers > 8) {
-        fprintf(out, "%" PRId64 " layers from %" PRId64 " to %" PRId64, g->n_layers, g->layers[0],
-                g->layers[g->n_layers - 1]);
-        return;
-    }
-    fputs(g->n_layers == 1 ? "layer" : "layers", out);
-    for (int64_t i = 0; i < g->n_layers; i++)
-        fprintf(out, "%s %" PRId64, i > 0 ? "," : "", g->layers[i]);
-}
-
 void sb_report_open_table(FILE *out, const sb_plot_group *g, int64_t tokens, const char *title,
                           const char *note, const char *const *heads, int n_heads)
 {
+    char layers[160];
+    sb_plot_layers_text(g->layers, g->n_layers, layers, sizeof layers);
     fprintf(out,
             "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"%s\"><table>\n"
             "<caption><b>%s.</b> ",
             title, title);
     sb_html_text(out, note);
-    fputs(" Of ", out);
-    put_layers(out, g);
-    fprintf(out, ", %" PRId64 " tokens.</caption>\n<thead><tr>", tokens);
+    fprintf(out, " Of %s, %" PRId64 " tokens.</caption>\n<thead><tr>", layers, tokens);
     for (int i = 0; i < n_heads; i++)
         fprintf(out, "<th scope=\"col\">%s</th>", heads[i]);
     fputs("</tr></thead>\n<tbody>\n", out);

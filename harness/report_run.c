@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "harness/fs.h"
 #include "harness/provenance.h"
 #include "harness/report_text.h"
 #include "harness/report_view.h"

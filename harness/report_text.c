@@ -104,9 +104,3 @@ void sb_json_reals(FILE *out, const double *x, int64_t n, int digits)
     }
     fputc(']', out);
 }
-
-const char *sb_base_name(const char *path)
-{
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    return slash ? slash + 1 : path ? path : "";
-}

@@ -29,9 +29,6 @@ void sb_json_real(FILE *out, double x, int digits);
 /** Write n numbers as a list, or null where there are none. */
 void sb_json_reals(FILE *out, const double *x, int64_t n, int digits);
 
-/** What follows a path's last slash. */
-const char *sb_base_name(const char *path);
-
 #ifdef __cplusplus
 }
 #endif
