@@ -113,6 +113,19 @@ static bool one_bonus(const sb_plot_curve *curves, int64_t n, const sb_record *r
     return true;
 }
 
+/* Parameters that only one shape of the schedule reads. */
+static bool is_read(const sb_record *r, sb_span name)
+{
+    static const char *const read_by[][2] = {{"schedule.exponent", "power"},
+                                             {"schedule.breakpoints", "step"},
+                                             {"schedule.table", "table"}};
+    sb_span shape = sb_param_value(r->params, sb_span_of("schedule.shape"));
+    for (size_t i = 0; i < sizeof read_by / sizeof read_by[0]; i++)
+        if (shape.n > 0 && sb_span_same(name, sb_span_of(read_by[i][0])))
+            return sb_span_same(shape, sb_span_of(read_by[i][1]));
+    return true;
+}
+
 static char *part(const sb_plot_curve *curves, int64_t n, const sb_record *r, sb_span name)
 {
     sb_span v = sb_param_value(r->params, name);
@@ -122,6 +135,8 @@ static char *part(const sb_plot_curve *curves, int64_t n, const sb_record *r, sb
             leaf = &name.at[i + 1];
     int n_leaf = (int)(name.at + name.n - leaf);
 
+    if (!is_read(r, name))
+        return sb_strdup("");
     if (sb_span_same(name, sb_span_of("mu")))
         return sb_sprintf(" μ=%.*s", v.n, v.at ? v.at : "");
     if (sb_span_same(name, sb_span_of("value"))) {

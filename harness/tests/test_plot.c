@@ -343,6 +343,22 @@ static void test_choice(void)
     clear(&s);
 }
 
+static void test_unread(void)
+{
+    TEST("a label leaves out what the schedule's shape does not read");
+    set s = {.n = 0};
+    add(&s, 0, 128, "stem", "schedule.shape=linear schedule.exponent=2");
+    add(&s, 0, 128, "stem", "schedule.shape=power schedule.exponent=2");
+    add(&s, 0, 128, "stem", "schedule.shape=power schedule.exponent=0.5");
+    sb_plot_group g;
+    REQUIRE(sb_plot_group_build(s.records, s.n, s.records, &g, NULL) == SB_OK);
+    EXPECT(strcmp(g.curves[0].label, "stem linear") == 0);
+    EXPECT(strcmp(g.curves[1].label, "stem power exponent=2") == 0);
+    EXPECT(strcmp(g.curves[2].label, "stem power exponent=0.5") == 0);
+    sb_plot_group_free(&g);
+    clear(&s);
+}
+
 static void test_joined(void)
 {
     TEST("bins of many curves are joined: errors by root mean square, budgets by mean");
@@ -584,6 +600,7 @@ int main(void)
     test_caption();
     test_unfinished();
     test_choice();
+    test_unread();
     test_joined();
     test_matched();
     test_memory();
