@@ -47,7 +47,7 @@ sb_status sb_layer_stream_open(const sb_capture *cap, const sb_layer_info *layer
     if (s->space < 0)
         return sb_h5_bad(err, cap->file, at, "cannot open; expected a layer");
     choose_steps(s);
-    return sb_h5_check_chunks(s->group, s->name, s->set, n, err);
+    return SB_OK;
 }
 
 void sb_layer_stream_close(sb_layer_stream *s)
@@ -118,6 +118,8 @@ static sb_status read_in_vain(const void *what, sb_err *err)
     for (const char *which = "qkv"; *which && st == SB_OK; which++) {
         sb_layer_stream s;
         st = sb_layer_stream_open(r->cap, r->layer, *which, r->n, &s, err);
+        if (st == SB_OK)
+            st = sb_h5_check_chunks(s.group, s.name, s.set, r->n, err);
         if (st == SB_OK)
             st = sb_layer_stream_run(&s, ignore_rows, NULL);
         sb_layer_stream_close(&s);

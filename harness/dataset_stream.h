@@ -24,8 +24,7 @@ typedef struct sb_layer_stream {
 typedef sb_status (*sb_row_sink)(void *user, const sb_layer_stream *s, int64_t head, int64_t t0,
                                  int64_t n, const void *rows);
 
-/** Open the first n tokens of 'q', 'k' or 'v' and check its storage; to be closed on failure too.
- */
+/** Open the first n tokens, rehearsed, of 'q', 'k' or 'v'; to be closed on failure too. */
 sb_status sb_layer_stream_open(const sb_capture *cap, const sb_layer_info *layer, char which,
                                int64_t n, sb_layer_stream *s, sb_err *err);
 void sb_layer_stream_close(sb_layer_stream *s);
@@ -33,7 +32,8 @@ void sb_layer_stream_close(sb_layer_stream *s);
 /** Hand all rows to the sink, piece by piece: by heads, then tokens. */
 sb_status sb_layer_stream_run(const sb_layer_stream *s, sb_row_sink sink, void *user);
 
-/** Read the first n tokens of a layer's tensors in a child process, once. SB_BAD_DATA when it dies.
+/** Check and read the first n tokens of a layer's tensors in a child process, once. SB_BAD_DATA
+ * when it dies.
  */
 sb_status sb_layer_rehearse(const sb_capture *cap, sb_layer_info *layer, int64_t n, sb_err *err);
 

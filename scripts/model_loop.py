@@ -88,7 +88,9 @@ def expand(path):
 
 
 def members(what, n):
-    return list(range(n)) if what == "all" else [i for i in what if 0 <= i < n]
+    if what != "all" and not all(0 <= i < n for i in what):
+        raise CaptureError(f"layers or heads {what}; expected numbers from 0 to {n - 1}", 2)
+    return list(range(n)) if what == "all" else list(what)
 
 
 # ---- attention ----
