@@ -7,6 +7,7 @@
 #include "harness/arena.h"
 #include "harness/backend.h"
 #include "harness/config_sets.h"
+#include "harness/evaluate.h"
 #include "harness/flops.h"
 #include "harness/mem.h"
 #include "harness/provenance.h"
@@ -17,6 +18,7 @@ struct sb_attention {
     sb_problem problem;
     sb_value values[SB_MAX_PARAMS];
     struct sb_arena *arena; /* owns lists among the values */
+    char *params;
     sb_plan *plan;
     sb_pattern pattern;
     sb_strided q, k, v, o;
@@ -134,6 +136,8 @@ static sb_status create(const sb_attention_spec *spec, const char *method, const
     const sb_method *m = sb_method_find(method);
     SB_CHECK(m, err, SB_USAGE, "no method '%.60s'", method);
     SB_TRY(sb_values_from_text(m, params ? params : "", a->values, &a->arena, err));
+    a->params = sb_values_text(m, a->values, " ");
+    SB_CHECK(a->params, err, SB_NO_MEMORY, "out of memory for parameters");
     if (exec.backend == SB_CUDA)
         SB_TRY(sb_backends_open("cuda", SB_BACKEND_CUDA, &backends, err));
     SB_TRY(create_plan(a, m, &exec, spec->prompt_len, err));
@@ -168,6 +172,7 @@ void sb_attention_destroy(sb_attention *a)
         sb_exec_free(&a->plan->exec, a->lse);
     sb_plan_destroy(a->plan);
     sb_pattern_free(&a->pattern);
+    sb_free(a->params);
     sb_arena_free(a->arena);
     sb_free(a);
 }
@@ -175,6 +180,11 @@ void sb_attention_destroy(sb_attention *a)
 const char *sb_attention_kernel(const sb_attention *a)
 {
     return a->plan->kernel_name;
+}
+
+const char *sb_attention_params(const sb_attention *a)
+{
+    return a->params;
 }
 
 /* ---- runs ---------------------------------------------------------------------------------- */

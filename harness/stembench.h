@@ -124,6 +124,10 @@ int32_t sb_attention_read_stats(sb_attention *plan, sb_attention_stats *stats, c
 /** Name of what attends: "amx", "portable-avx2", "cuda-sm90". The plan's. */
 const char *sb_attention_kernel(const sb_attention *plan);
 
+/** All parameters of the method as resolved, as in results.csv: "name=value name=value", lists as
+ *  [1 2]; sb_attention_create takes them. "" for a method without any (dense). The plan's. */
+const char *sb_attention_params(const sb_attention *plan);
+
 /** Free a plan; NULL is allowed. */
 void sb_attention_destroy(sb_attention *plan);
 

@@ -83,6 +83,7 @@ sb_status sb_block_topk_plan(const sb_block_topk_spec *spec, const sb_problem *p
                              const sb_exec *exec, sb_plan **plan, sb_err *err)
 {
     sb_status st = SB_OK;
+    bool on_device = exec->backend == SB_CUDA && !spec->mass_score;
     sb_block_topk *s = sb_alloc(1, sizeof *s);
     if (!s)
         return sb_no_memory(err, "a plan");
@@ -99,8 +100,8 @@ sb_status sb_block_topk_plan(const sb_block_topk_spec *spec, const sb_problem *p
     s->plan.pattern_capacity = s->budget.capacity;
     s->plan.select_flops = sb_score_flops(&s->score, p, &s->budget) + sb_bonus_flops(&s->bonus, p) +
                            sb_topk_flops(p, spec->block, &s->budget);
-    SB_TRY(exec->backend == SB_CUDA ? plan_on_device(spec, p, exec, s, err)
-                                    : sb_topk_plan(p, spec->block, exec->n_threads, &s->topk, err));
+    SB_TRY(on_device ? plan_on_device(spec, p, exec, s, err)
+                     : sb_topk_plan(p, spec->block, exec->n_threads, &s->topk, err));
     *plan = &s->plan;
     return SB_OK;
 out:

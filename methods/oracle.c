@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "harness/mem.h"
-#include "methods/score_mass.h"
+#include "methods/stages.h"
 
 enum { BY_MASS, BY_OUTPUT };
 enum { SCOPE_LAYER, SCOPE_ROW };

@@ -1,5 +1,6 @@
 /*
- * Block scores from group sums: anti-diagonal sampling, and mean pooling as its limit case S = 1.
+ * Block scores from group sums: anti-diagonal sampling, and mean pooling as its limit case S = 1;
+ * or from exact masses.
  *
  * Source: Stem, arXiv:2603.06274, with the anti-diagonal sampling of XAttention, arXiv:2503.16428.
  * A mean of sums is bilinear, so the mean over a block's sub-tiles is one product of group sums
@@ -14,9 +15,14 @@
 sb_status sb_score_plan(const sb_problem *p, const sb_block_topk_spec *spec, int n_threads,
                         sb_score *score, sb_err *err)
 {
-    *score = (sb_score){.block = spec->block, .mean = spec->mean_score, .n_threads = n_threads};
+    *score = (sb_score){.block = spec->block,
+                        .mean = spec->mean_score,
+                        .exact = spec->mass_score,
+                        .n_threads = n_threads,
+                        .n_blocks = sb_ceil_div(p->kv_len, spec->block)};
+    if (score->exact)
+        return sb_block_mass_plan(p, spec->block, false, n_threads, &score->masses, err);
     score->stride = spec->mean_score ? 1 : spec->stride;
-    score->n_blocks = sb_ceil_div(p->kv_len, spec->block);
     score->length = score->stride * sb_pad_lanes(p->dim);
     score->scale = p->scale;
     if (spec->unscaled_score)
@@ -35,6 +41,7 @@ void sb_score_free(sb_score *score)
 {
     sb_free(score->key_groups);
     sb_free(score->thread_room);
+    sb_block_mass_free(&score->masses);
     *score = (sb_score){0};
 }
 
@@ -51,6 +58,10 @@ static int64_t tokens_in_block(int64_t block_index, int64_t block, int64_t n)
 
 void sb_score_keys(sb_score *score, const sb_problem *p, const sb_inputs *in)
 {
+    if (score->exact) {
+        sb_block_mass_fill(&score->masses, p, in);
+        return;
+    }
     int64_t per_head = score->n_blocks, n = p->n_batch * p->n_kv_heads * per_head;
 #pragma omp parallel for num_threads((int)score->n_threads) schedule(static)
     for (int64_t i = 0; i < n; i++) {
@@ -76,6 +87,10 @@ static float row_gain(const sb_score *score, int64_t n_queries)
 void sb_score_queries(const sb_score *score, const sb_problem *p, const sb_inputs *in, int64_t b,
                       int64_t h, int64_t r, int64_t n_rows, int worker, float *out)
 {
+    if (score->exact) {
+        sb_block_mass_logs(&score->masses, p, b, h, r, n_rows, out);
+        return;
+    }
     float *sums = score->thread_room + worker * score->room, gain[SB_SCORE_ROWS];
     float *line = sums + SB_SCORE_ROWS * score->length;
     int64_t first_row = sb_first_block(p, b, score->block) + r;
@@ -104,6 +119,9 @@ void sb_score_queries(const sb_score *score, const sb_problem *p, const sb_input
 double sb_score_flops(const sb_score *score, const sb_problem *p, const sb_budget *budget)
 {
     double flops = 0, d = (double)p->dim;
+    if (score->exact) /* a mean and a logarithm of every block */
+        return sb_block_mass_flops(&score->masses, p) +
+               2 * (double)sb_causal_blocks(p, score->block);
     for (int64_t b = 0; b < p->n_batch; b++) {
         int64_t first = sb_first_block(p, b, score->block), rows = sb_n_rows(p, b, score->block);
         flops += (double)sb_kv_len(p, b) * d * (double)p->n_kv_heads;

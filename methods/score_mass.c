@@ -1,9 +1,12 @@
 /* Scores blocks by the attention that they really have, over every causal pair. A definition. */
 #include "methods/score_mass.h"
 
+#include <float.h>
+#include <math.h>
 #include <omp.h>
 
 #include "harness/mem.h"
+#include "harness/pattern.h"
 
 static void lay_out(sb_block_mass *s, const sb_problem *p)
 {
@@ -97,6 +100,19 @@ void sb_block_mass_fill(const sb_block_mass *s, const sb_problem *p, const sb_in
 #pragma omp parallel for num_threads(s->n_threads) schedule(dynamic, 1)
     for (int64_t i = n_heads * s->n_rows - 1; i >= 0; i--)
         score_row(s, p, in, i % n_heads, i / n_heads, s->room + omp_get_thread_num() * s->n_room);
+}
+
+void sb_block_mass_logs(const sb_block_mass *s, const sb_problem *p, int64_t b, int64_t h,
+                        int64_t r, int64_t n_rows, float *out)
+{
+    for (int64_t i = r; i < r + n_rows; i++, out += s->mass.n_blocks) {
+        const int64_t *list = s->list + (b * p->n_heads + h) * s->n_rows + i;
+        int64_t t0, t1;
+        sb_row_span(p, b, s->mass.block, i, &t0, &t1);
+        for (int64_t j = 0; j < list[1] - list[0]; j++)
+            out[j] = (float)log(
+                fmax((double)s->score[list[0] + j] / (double)(t1 - t0), (double)FLT_MIN));
+    }
 }
 
 /* Every causal pair: its product, scaling, maximum, difference, exponential and sum, and by output

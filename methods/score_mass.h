@@ -2,13 +2,12 @@
 #define SB_SCORE_MASS_H
 
 #include "methods/kernels/cpu/mass.h"
-#include "methods/stages.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* The stage of exact scores: what every causal block really has of the attention of its row. */
+/* Exact scores: what every causal block really has of the attention of its row. */
 
 /** Memory: 4 bytes a causal block of every head, a float32 copy of K (by output, of V too), and 8
  *  (12) bytes a key token for each thread. */
@@ -33,6 +32,13 @@ void sb_block_mass_free(sb_block_mass *s);
 
 /** Score every causal block. */
 void sb_block_mass_fill(const sb_block_mass *s, const sb_problem *p, const sb_inputs *in);
+
+/** What masses are as scores, where bonuses add to logarithms: ln of the mean over the row's
+ * queries of the probability that falls on the block. A mass below the smallest normal float,
+ * 2^-126, or one that float32 loses, counts as that. Rows r .. r + n_rows - 1 of head h, sequence
+ * b, to out [n_rows, n_blocks]: blocks 0..I; what follows in a line is unspecified. */
+void sb_block_mass_logs(const sb_block_mass *s, const sb_problem *p, int64_t b, int64_t h,
+                        int64_t r, int64_t n_rows, float *out);
 
 double sb_block_mass_flops(const sb_block_mass *s, const sb_problem *p);
 

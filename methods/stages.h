@@ -2,6 +2,7 @@
 #define SB_STAGES_H
 
 #include "methods/method.h"
+#include "methods/score_mass.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -45,6 +46,8 @@ typedef enum sb_bonus_kind { SB_BONUS_NONE, SB_BONUS_PAPER, SB_BONUS_RELEASED } 
 typedef struct sb_block_topk_spec {
     int64_t block, stride;
     bool mean_score;
+    bool mass_score;     /**< logarithms of exact masses, by CPU alone; stride then counts in the
+                              bonus alone, and unscaled_score means nothing */
     bool unscaled_score; /**< as in hpc-ops: without 1 / (S sqrt(D)) */
     sb_bonus_kind bonus;
     double beta;
@@ -81,7 +84,8 @@ void sb_budget_free(sb_budget *budget);
  * Block scores as one product of group sums: score[I, J] = scale / (R^2 S) * sum_g <Qg[I][g],
  * Kg[J][S-1-g]>, where group g of a block sums its tokens with index g modulo S. This equals the
  * mean over the block's sub-tiles of anti-diagonal sampling (arXiv:2603.06274, after XAttention); S
- * = 1 is the product of mean-pooled blocks.
+ * = 1 is the product of mean-pooled blocks. Or, exact: ln of the block's mass (score_mass.h), with
+ * nothing of the rest but block and n_blocks.
  */
 typedef struct sb_score {
     int64_t block, stride;
@@ -93,13 +97,15 @@ typedef struct sb_score {
     float *key_groups;  /**< [B, Hkv, n_blocks, length], groups in reverse */
     float *thread_room; /**< [n_threads, room] */
     int64_t room;
+    bool exact;
+    sb_block_mass masses;
 } sb_score;
 
 sb_status sb_score_plan(const sb_problem *p, const sb_block_topk_spec *spec, int n_threads,
                         sb_score *score, sb_err *err);
 void sb_score_free(sb_score *score);
 
-/** Sum the groups of every key block. */
+/** Sum the groups of every key block; exact: find the mass of every causal block. */
 void sb_score_keys(sb_score *score, const sb_problem *p, const sb_inputs *in);
 
 /** Scores of rows r .. r + n_rows - 1, at most SB_SCORE_ROWS, of head h, sequence b, to
@@ -108,7 +114,8 @@ void sb_score_keys(sb_score *score, const sb_problem *p, const sb_inputs *in);
 void sb_score_queries(const sb_score *score, const sb_problem *p, const sb_inputs *in, int64_t b,
                       int64_t h, int64_t r, int64_t n_rows, int worker, float *out);
 
-/** FLOPs of the key groups and of scoring the rows that keep fewer than all blocks. */
+/** FLOPs of the key groups and of scoring the rows that keep fewer than all blocks; exact: of every
+ *  causal block. */
 double sb_score_flops(const sb_score *score, const sb_problem *p, const sb_budget *budget);
 
 /* ---- value bonus: what a block carries ---------------------------------------------------- */
@@ -231,10 +238,13 @@ sb_status sb_check_stride(const sb_method *m, const sb_value *values, sb_err *er
         .name = "block", .type = SB_INT, .min = 1, .max = 1024, .fallback = {"128"},               \
         .doc = "query and key block size, tokens"                                                  \
     }
+enum { SB_SCORE_ANTIDIAGONAL, SB_SCORE_MEAN, SB_SCORE_MASS };
 #define SB_PARAM_SCORE                                                                             \
     {                                                                                              \
-        .name = "score", .type = SB_CHOICE, .choices = "antidiagonal|mean",                        \
-        .fallback = {"antidiagonal"}, .doc = "block score: anti-diagonal sampling or mean pooling" \
+        .name = "score", .type = SB_CHOICE, .choices = "antidiagonal|mean|mass",                   \
+        .fallback = {"antidiagonal"},                                                              \
+        .doc = "block score: anti-diagonal sampling, mean pooling, or the logarithm of the exact " \
+               "attention mass (on the CPU alone, at the cost of dense attention)"                 \
     }
 #define SB_PARAM_TOTAL                                                                             \
     {                                                                                              \

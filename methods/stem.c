@@ -6,7 +6,8 @@
  * k_start at the last. (budget_schedule.c)
  * 2. Output-aware metric (OAM). What a dropped block costs is exp(q.k) ||v||, so its importance is,
  * in logarithms, a sampled score of the block plus a bonus for large values. (score_blocks.c,
- *    score_value.c)
+ *    score_value.c) Score `mass` is the exact logarithm of the block's softmax mass in place of the
+ * sample (score_mass.c): in no published code, to judge the bonus apart from the sampling.
  *
  * Each row keeps its k(I) most important blocks, then the first `sinks` and the last `window`
  * blocks are forced (select_topk.c); attention over the kept blocks is exact.
@@ -55,7 +56,8 @@ static const sb_param params[] = {
      .choices = "none|paper|angelslim|hpc",
      .fallback = {"paper", "angelslim", "hpc"},
      .doc = "value bonus: logarithm of the block's largest value norm (paper), standardised group "
-            "logarithms (angelslim), the same against unscaled scores (hpc)"},
+            "logarithms (angelslim), the same against unscaled scores (hpc); masses have no scale, "
+            "so there hpc is as angelslim"},
     {.name = "beta",
      .type = SB_REAL,
      .min = 0,
@@ -141,7 +143,8 @@ static sb_block_topk_spec spec_of(const sb_value *values)
     return (sb_block_topk_spec){
         .block = sb_int_of(m, values, "block"),
         .stride = sb_int_of(m, values, "stride"),
-        .mean_score = sb_int_of(m, values, "score") == 1,
+        .mean_score = sb_int_of(m, values, "score") == SB_SCORE_MEAN,
+        .mass_score = sb_int_of(m, values, "score") == SB_SCORE_MASS,
         .unscaled_score = value == VALUE_HPC,
         .bonus = bonuses[value],
         .beta = sb_real_of(m, values, "beta"),

@@ -4,7 +4,9 @@
  * bonus.
  *
  * Source: the baseline of Stem, arXiv:2603.06274; score `antidiagonal` after XAttention,
- * arXiv:2503.16428, `mean` as in MInference's block-sparse mode, arXiv:2407.02490.
+ * arXiv:2503.16428, `mean` as in MInference's block-sparse mode, arXiv:2407.02490, `mass` a
+ * definition: with sinks = 0 and window = 1 the blocks of `oracle` by mass with scope row, but for
+ * a diagonal block that loses, which is kept beyond the budget here and within it there.
  */
 #include "methods/stages.h"
 
@@ -32,7 +34,8 @@ static sb_block_topk_spec spec_of(const sb_value *values)
     const sb_method *m = &sb_method_uniform;
     sb_block_topk_spec spec = sb_constant_spec(m, values);
     spec.stride = sb_int_of(m, values, "stride");
-    spec.mean_score = sb_int_of(m, values, "score") == 1;
+    spec.mean_score = sb_int_of(m, values, "score") == SB_SCORE_MEAN;
+    spec.mass_score = sb_int_of(m, values, "score") == SB_SCORE_MASS;
     spec.dense_layers = sb_int_of(m, values, "dense_layers");
     return spec;
 }

@@ -190,6 +190,35 @@ static void test_stats(void)
     free_tensors(&x);
 }
 
+static void expect_params(const char *method, const char *params, const char *resolved)
+{
+    char why[SB_ATTENTION_MESSAGE];
+    sb_attention *plan = NULL, *again = NULL;
+    sb_attention_spec spec = make_spec();
+    REQUIRE(sb_attention_create(&spec, method, params, &plan, why) == 0);
+    const char *got = sb_attention_params(plan);
+    EXPECT_MSG(strcmp(got, resolved) == 0, "%s", got);
+    EXPECT_MSG(sb_attention_create(&spec, method, got, &again, why) == 0, "%s", why);
+    EXPECT(again && strcmp(sb_attention_params(again), resolved) == 0);
+    sb_attention_destroy(again);
+    sb_attention_destroy(plan);
+}
+
+static void test_params(void)
+{
+    TEST("parameters as resolved, which make the same plan again");
+    expect_params("dense", NULL, "");
+    expect_params("uniform", "k=0.25 block=32",
+                  "block=32 stride=8 score=antidiagonal k=0.25 schedule.total=none sinks=4 "
+                  "window=4 dense_layers=0");
+    expect_params("stem",
+                  "variant=hpc score=mass schedule.shape=table schedule.table=[3 0.25 2] mu=0.1",
+                  "variant=hpc block=128 stride=16 score=mass k_start=auto mu=0.1 value=hpc "
+                  "beta=0.3 schedule.shape=table schedule.hold=auto schedule.exponent=2 "
+                  "schedule.breakpoints=none schedule.table=[3 0.25 2] schedule.total=none sinks=4 "
+                  "window=4 dense_layers=0");
+}
+
 static void test_no_lse(void)
 {
     sb_attention *plan = NULL;
@@ -315,6 +344,7 @@ int main(void)
 {
     test_methods();
     test_stats();
+    test_params();
     test_no_lse();
     test_refusals();
     test_chunk();

@@ -9,7 +9,8 @@
 
 enum { H = 4, HKV = 2, N = 150, D = 16, PAD = 8, ROW = D + PAD, MOST = H * N * ROW };
 
-static const char params[] = "block=32 k_start=2 sinks=1 window=1";
+static const char sparse[] = "block=32 k_start=2 sinks=1 window=1";
+static const char by_mass[] = "block=32 k_start=2 sinks=1 window=1 score=mass";
 
 static sb_attention_spec make_spec(int32_t backend, bool by_token)
 {
@@ -68,7 +69,7 @@ static void free_device(operands *x)
         sb_cuda_free(x->device[i]);
 }
 
-static int32_t attend(const sb_attention_spec *spec, operands *x, const char *method,
+static int32_t attend(const sb_attention_spec *spec, operands *x, const char *params,
                       uint64_t *mask_hash)
 {
     sb_attention *plan = NULL;
@@ -77,7 +78,7 @@ static int32_t attend(const sb_attention_spec *spec, operands *x, const char *me
     void *at[4];
     for (int i = 0; i < 4; i++)
         at[i] = cuda ? x->device[i] : x->host[i];
-    int32_t code = sb_attention_create(spec, method, params, &plan, NULL);
+    int32_t code = sb_attention_create(spec, "stem", params, &plan, NULL);
     sb_attention_tensors tensors = {at[0], at[1], at[2], at[3], NULL};
     for (int turn = 0; turn < 2 && code == 0; turn++)
         code = sb_attention_run(plan, &tensors, NULL);
@@ -110,8 +111,8 @@ static void test_device(void)
     make(&here, false);
     make(&there, true);
     REQUIRE(to_device(&there) == SB_OK);
-    EXPECT(attend(&cpu, &here, "stem", &hash_here) == 0);
-    EXPECT(attend(&cuda, &there, "stem", &hash_there) == 0);
+    EXPECT(attend(&cpu, &here, sparse, &hash_here) == 0);
+    EXPECT(attend(&cuda, &there, sparse, &hash_there) == 0);
     EXPECT(hash_here == hash_there && hash_here != 0);
     for (int64_t h = 0; h < H; h++)
         for (int64_t t = 0; t < N; t++) {
@@ -120,6 +121,30 @@ static void test_device(void)
             for (int64_t d = D; d < ROW; d++)
                 EXPECT(row[d] == 0xffff);
         }
+    free_device(&there);
+    EXPECT(sb_mem_live() == 0);
+}
+
+/* The device has no exact masses. */
+static void test_masses(void)
+{
+    static operands here, there;
+    uint64_t hash_here, hash_there, hash_sampled;
+    sb_attention *plan = NULL;
+    sb_attention_spec cpu = make_spec(SB_ATTENTION_CPU, false);
+    sb_attention_spec cuda = make_spec(SB_ATTENTION_CUDA, false);
+    TEST("score mass selects on the CPU for either side");
+    make(&here, false);
+    make(&there, false);
+    REQUIRE(to_device(&there) == SB_OK);
+    EXPECT(attend(&cpu, &here, sparse, &hash_sampled) == 0);
+    EXPECT(attend(&cpu, &here, by_mass, &hash_here) == 0);
+    EXPECT(attend(&cuda, &there, by_mass, &hash_there) == 0);
+    EXPECT(hash_here == hash_there && hash_here != hash_sampled);
+    EXPECT(memcmp(here.host[3], there.host[3], H * N * D * sizeof(uint16_t)) == 0);
+    EXPECT(sb_attention_create(&cuda, "stem", by_mass, &plan, NULL) == 0 &&
+           strcmp(sb_attention_kernel(plan), "cuda-fake+cpu-select") == 0);
+    sb_attention_destroy(plan);
     free_device(&there);
     EXPECT(sb_mem_live() == 0);
 }
@@ -150,7 +175,7 @@ static void test_full_device(void)
         (void)setenv("STEMBENCH_FAKE", text, 1);
         make(&x, true);
         REQUIRE(to_device(&x) == SB_OK);
-        int32_t code = attend(&spec, &x, "stem", &hash);
+        int32_t code = attend(&spec, &x, sparse, &hash);
         free_device(&x);
         EXPECT(sb_mem_live() == 0);
         if (code == 0 || bytes > 1 << 22)
@@ -173,12 +198,12 @@ static void test_no_memory(void)
         REQUIRE(to_device(&x) == SB_OK);
         for (int n = 1;; n++) {
             sb_mem_fail_at(n);
-            int32_t code = attend(&spec, &x, "stem", &hash);
-            sb_mem_fail_at(0);
+            int32_t code = attend(&spec, &x, sparse, &hash);
+            bool has_failed = sb_mem_fail_at(0) == 0;
             EXPECT(sb_mem_live() == 0);
-            if (code == 0)
+            EXPECT(code == (has_failed ? SB_ATTENTION_NO_MEMORY : 0));
+            if (!has_failed)
                 break;
-            EXPECT(code == SB_ATTENTION_NO_MEMORY);
         }
         free_device(&x);
     }
@@ -187,6 +212,7 @@ static void test_no_memory(void)
 int main(void)
 {
     test_device();
+    test_masses();
     test_no_device();
     test_full_device();
     test_no_memory();

@@ -148,13 +148,15 @@ double *sb_oracle_scores(const sb_oracle *o, const sb_oracle_rule *rule)
     int64_t first = sb_oracle_first_row(o, rule->block);
     int64_t n_rows = sb_oracle_n_rows(o, rule->block);
     int64_t n_blocks = sb_oracle_n_blocks(o, rule->block);
+    if (rule->score == SB_ORACLE_MASS)
+        return sb_oracle_log_masses(o, rule->block);
     double *scores = sb_oracle_calloc(o->n_heads * n_rows * n_blocks, sizeof *scores);
     for (int64_t h = 0; h < o->n_heads; h++)
         for (int64_t r = 0; r < n_rows; r++)
             for (int64_t col = 0; col <= first + r; col++)
                 scores[(h * n_rows + r) * n_blocks + col] =
-                    rule->mean ? mean_product(o, rule, h, first + r, col)
-                               : antidiagonal(o, rule, h, first + r, col);
+                    rule->score == SB_ORACLE_MEAN ? mean_product(o, rule, h, first + r, col)
+                                                  : antidiagonal(o, rule, h, first + r, col);
     return scores;
 }
 
@@ -241,7 +243,8 @@ sb_oracle_choice sb_oracle_select(const sb_oracle *o, const sb_oracle_rule *rule
     int64_t n_blocks = sb_oracle_n_blocks(o, rule->block), group = o->n_heads / o->n_kv_heads;
     int64_t n_lists = o->n_heads * n_rows;
     int64_t *k = sb_oracle_budgets(rule, o->prompt_len);
-    double unit = rule->value == SB_ORACLE_HPC ? (double)rule->stride / o->scale : 1;
+    bool unscaled = rule->value == SB_ORACLE_HPC && rule->score != SB_ORACLE_MASS;
+    double unit = unscaled ? (double)rule->stride / o->scale : 1;
     sb_oracle_choice c = {.metric = sb_oracle_calloc(n_lists * n_blocks, sizeof *c.metric),
                           .threshold = sb_oracle_calloc(n_lists, sizeof *c.threshold),
                           .keep = sb_oracle_calloc(n_lists * n_blocks, sizeof *c.keep)};

@@ -14,6 +14,12 @@ typedef struct sb_oracle {
     double *q, *k, *v;
 } sb_oracle;
 
+typedef enum sb_oracle_score {
+    SB_ORACLE_ANTIDIAGONAL, /**< anti-diagonal sampling */
+    SB_ORACLE_MEAN,         /**< mean pooling */
+    SB_ORACLE_MASS          /**< ln of the exact softmax mass, at least 2^-126 */
+} sb_oracle_score;
+
 typedef enum sb_oracle_value {
     SB_ORACLE_NONE,
     SB_ORACLE_PAPER,
@@ -34,7 +40,7 @@ typedef enum sb_oracle_shape {
 /** How to select; every field stands for itself, nothing is defaulted. */
 typedef struct sb_oracle_rule {
     int64_t block, stride;
-    bool mean; /**< mean pooling instead of anti-diagonal sampling */
+    sb_oracle_score score;
     sb_oracle_value value;
     double beta;
     int64_t sinks, window, dense_layers;
@@ -62,6 +68,13 @@ int64_t sb_oracle_n_blocks(const sb_oracle *o, int64_t block);
 /** k(I) of every row of a prompt of `tokens` tokens, each in [1, I + 1]; to be freed. */
 int64_t *sb_oracle_budgets(const sb_oracle_rule *rule, int64_t tokens);
 
+/** The softmax of query t of head h over the keys up to its position, to p. */
+void sb_oracle_probabilities(const sb_oracle *o, int64_t h, int64_t t, double *p);
+
+/** Scores SB_ORACLE_MASS [H, n_rows, n_blocks]: ln of the mean over a row's queries of a block's
+ *  probability; to be freed. */
+double *sb_oracle_log_masses(const sb_oracle *o, int64_t block);
+
 /** Block scores [H, n_rows, n_blocks], softmax scale applied; to be freed. */
 double *sb_oracle_scores(const sb_oracle *o, const sb_oracle_rule *rule);
 
@@ -78,7 +91,7 @@ typedef struct sb_oracle_choice {
 /**
  * Keep the k(I) blocks of largest metric in every row, then the forced ones. Metrics are rounded
  * to float32 before they are compared, ties keep the lower block. Value `hpc` weighs against
- * scores without 1 / (S sqrt(d)).
+ * scores without 1 / (S sqrt(d)), but against masses as `angelslim`.
  */
 sb_oracle_choice sb_oracle_select(const sb_oracle *o, const sb_oracle_rule *rule,
                                   const double *scores, const double *bonus);

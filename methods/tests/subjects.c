@@ -6,6 +6,8 @@
 const sb_subject sb_subjects[SB_SUBJECTS] = {
     {"uniform", "block=32 sinks=0 window=1", 0.15, 0.9},
     {"stem", "block=32 sinks=0 window=1", 0.15, 0.9},
+    {"uniform", "score=mass block=32 sinks=0 window=1", 0.15, 0.9},
+    {"stem", "score=mass block=32 sinks=0 window=1", 0.15, 0.9},
     {"streaming", "block=32 sink=32", 16, 600},
     {"streaming", "variant=tri block=32 sink=32 last=100", 16, 600},
     {"minference", "variant=vertical_slash vertical=300 slash=600", 0.05, 1},

@@ -6,7 +6,7 @@
 
 #include "methods/tests/rig.h"
 
-enum { SB_SUBJECT_TOKENS = 700, SB_SUBJECT_TEXT = 256, SB_SUBJECTS = 25 };
+enum { SB_SUBJECT_TOKENS = 700, SB_SUBJECT_TEXT = 256, SB_SUBJECTS = 27 };
 
 /** A method, and where its `solve` parameter goes from sparse to dense. */
 typedef struct sb_subject {

@@ -17,24 +17,6 @@ static bool select_text(const sb_subject *s, const char *text, const sb_rig *rig
     return st == SB_OK;
 }
 
-/* One query's softmax over keys 0..i, [i + 1]. */
-static void probabilities(const sb_oracle *o, int64_t h, int64_t i, double *p)
-{
-    const double *q = o->q + (h * o->q_len + i) * o->dim;
-    const double *k = o->k + h / (o->n_heads / o->n_kv_heads) * o->kv_len * o->dim;
-    double max = -INFINITY, sum = 0;
-    for (int64_t j = 0; j <= i; j++) {
-        p[j] = 0;
-        for (int64_t c = 0; c < o->dim; c++)
-            p[j] += o->scale * q[c] * k[j * o->dim + c];
-        max = fmax(max, p[j]);
-    }
-    for (int64_t j = 0; j <= i; j++)
-        sum += p[j] = exp(p[j] - max);
-    for (int64_t j = 0; j <= i; j++)
-        p[j] /= sum;
-}
-
 /* What keys j0..j1 - 1 give to a query: their mass, or the norm of what they add to the output. */
 static double share(const sb_oracle *o, int64_t h, const double *p, int64_t j0, int64_t j1,
                     bool output)
@@ -61,7 +43,7 @@ static double *shares(const sb_rig *rig, int64_t block, bool output)
     double *p = sb_oracle_calloc(o.kv_len, sizeof *p);
     for (int64_t row = 0; row < o.n_heads * o.q_len; row++) {
         int64_t h = row / o.q_len, i = row % o.q_len;
-        probabilities(&o, h, i, p);
+        sb_oracle_probabilities(&o, h, i, p);
         for (int64_t J = 0; J <= i / block; J++) {
             int64_t end = (J + 1) * block < i + 1 ? (J + 1) * block : i + 1;
             all[(h * n + i / block) * n + J] +=

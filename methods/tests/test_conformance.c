@@ -451,6 +451,8 @@ static void test_methods(void)
         if (m)
             check_method(m, presets[i].text, presets[i].own_block);
     }
+    check_method(sb_method_find("uniform"), "score=mass", false);
+    check_method(sb_method_find("stem"), "score=mass", false);
     TEST("a bonus that changes earlier rows says so");
     static const char *const bonuses[] = {"none", "paper", "angelslim", "hpc"};
     for (int i = 0; i < 4; i++) {

@@ -94,6 +94,7 @@ static void check_mask(const char *method, const char *text, const sb_rig *rig,
 }
 
 static const char *const value_names[] = {"none", "paper", "angelslim", "hpc"};
+static const char *const score_names[] = {"antidiagonal", "mean", "mass"};
 static const char *const variant_names[] = {"paper", "angelslim", "hpc"};
 
 /* Every variant with every bonus. */
@@ -126,15 +127,15 @@ static void check_stem(const sb_rig *rig, const scored *sequences, sb_oracle_rul
     }
 }
 
-static void check_block(const sb_rig *rig, int64_t block, int64_t stride, bool mean)
+static void check_block(const sb_rig *rig, int64_t block, int64_t stride, sb_oracle_score score)
 {
     char common[96], text[160];
-    sb_oracle_rule rule = {.block = block, .stride = stride, .mean = mean, .exponent = 2};
+    sb_oracle_rule rule = {.block = block, .stride = stride, .score = score, .exponent = 2};
     scored sequences[SB_RIG_BATCH];
     for (int64_t b = 0; b < rig->problem.n_batch; b++)
         sequences[b] = score_all(rig, b, rule);
     snprintf(common, sizeof common, "block=%lld stride=%lld score=%s", (long long)block,
-             (long long)stride, mean ? "mean" : "antidiagonal");
+             (long long)stride, score_names[score]);
     rule.shape = SB_ORACLE_LINEAR;
     check_stem(rig, sequences, rule, common);
     rule.shape = SB_ORACLE_CONSTANT;
@@ -168,10 +169,12 @@ static void test_masks(void)
         sb_rig rig;
         sb_rig_make(&rig, s);
         for (int mean = 0; mean < 2; mean++) {
-            check_block(&rig, 16, 4, mean);
-            check_block(&rig, 64, 8, mean);
-            check_block(&rig, 128, 16, mean);
+            sb_oracle_score score = mean ? SB_ORACLE_MEAN : SB_ORACLE_ANTIDIAGONAL;
+            check_block(&rig, 16, 4, score);
+            check_block(&rig, 64, 8, score);
+            check_block(&rig, 128, 16, score);
         }
+        check_block(&rig, 64, 8, SB_ORACLE_MASS); /* each selection costs as much as attention */
         sb_rig_free(&rig);
     }
     TEST("masks differ from the oracle nowhere but at rounding");
@@ -237,6 +240,11 @@ static void test_identities(void)
                           "k=7 block=16"));
     EXPECT(!same_patterns(&rig, "stem", "mu=0.7 value=none k_start=7 block=16", "uniform",
                           "k=7 block=16"));
+    EXPECT(!same_patterns(&rig, "stem", "mu=1 value=paper beta=1 k_start=7 block=16 score=mass",
+                          "uniform", "k=7 block=16 score=mass"));
+    TEST("against masses the released bonuses are one");
+    EXPECT(same_patterns(&rig, "stem", "value=hpc beta=1 k_start=7 block=16 score=mass", "stem",
+                         "value=angelslim beta=1 k_start=7 block=16 score=mass"));
     TEST("a weight of 0 is no bonus");
     EXPECT(same_patterns(&rig, "stem", "beta=0 k_start=7 block=16", "stem",
                          "value=none k_start=7 block=16"));
@@ -351,6 +359,7 @@ static void test_chunks(void)
     check_chunks("block=64 k_start=0.3 value=none", 1521, 448);
     check_chunks("block=16 k_start=9 score=mean value=none", 1521, 16);
     check_chunks("variant=angelslim block=16 value=none", 1521, 512);
+    check_chunks("block=16 k_start=9 score=mass", 1521, 256);
 }
 
 int main(void)

@@ -59,6 +59,18 @@ class Arrays(unittest.TestCase):
             self.assertTrue(plan.kernel)
             self.assertEqual(stats.density == 1, method == "dense")
 
+    def test_params(self):
+        arrays = self.q, self.k, self.v
+        self.assertEqual(stembench.Plan(*arrays).params, "")
+        self.assertEqual(stembench.Plan(*arrays, "uniform", {"block": 32, "k": 0.25}).params,
+                         "block=32 stride=8 score=antidiagonal k=0.25 schedule.total=none sinks=4 window=4 "
+                         "dense_layers=0")
+        given = "schedule.shape=table schedule.table=[3 2.5 0.2]"
+        plan = stembench.Plan(*arrays, "stem", "variant=hpc " + given)
+        self.assertIn("stride=16", plan.params)
+        self.assertIn(given.split(" ", 1)[1], plan.params)
+        self.assertEqual(stembench.Plan(*arrays, "stem", plan.params).params, plan.params)
+
     def test_strides_and_batch(self):
         q, k, v = (np.ascontiguousarray(x.swapaxes(0, 1)).swapaxes(0, 1) for x in (self.q, self.k, self.v))
         self.assertFalse(q.flags.c_contiguous)

@@ -66,6 +66,7 @@ def _load():
             ("run", ctypes.c_int32, [plan, ctypes.POINTER(Tensors), text]),
             ("read_stats", ctypes.c_int32, [plan, ctypes.POINTER(RawStats), text]),
             ("kernel", text, [plan]),
+            ("params", text, [plan]),
             ("destroy", None, [plan])]:
         function = getattr(lib, "sb_attention_" + name)
         function.restype, function.argtypes = result, arguments

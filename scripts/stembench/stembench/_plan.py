@@ -102,6 +102,11 @@ class Plan:
         """Name of what attends."""
         return library().sb_attention_kernel(self._plan).decode()
 
+    @property
+    def params(self):
+        """All parameters of the method as resolved, "name=value name=value", as in results.csv; "" for dense."""
+        return library().sb_attention_params(self._plan).decode()
+
     def __del__(self):
         if self._plan:
             library().sb_attention_destroy(self._plan)
