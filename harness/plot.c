@@ -5,28 +5,47 @@
 #include "harness/mem.h"
 #include "harness/plot_draw.h"
 
-static sb_status make_sets(const sb_record *records, int64_t n, sb_plot_job *j, sb_err *err)
+static sb_status add_group(sb_plot_job *j, const sb_record *first, bool alone, sb_err *err)
 {
-    int64_t n_groups = 0;
-    for (int64_t i = 0; i < n; i++)
-        n_groups += sb_plot_opens_group(records, i);
-    if (n_groups == 0)
-        return sb_fail(err, SB_BAD_DATA, "%s: no finished record to plot", j->plots_dir);
-    j->sets = sb_alloc(n_groups, sizeof *j->sets);
-    if (!j->sets)
-        return sb_no_memory(err, "plots");
-    for (int64_t i = 0; i < n; i++) {
-        if (!sb_plot_opens_group(records, i))
-            continue;
-        sb_plot_set *set = &j->sets[j->n_sets++];
-        sb_status st = sb_plot_group_build(records, n, &records[i], &set->group, err);
-        if (st != SB_OK)
-            return st;
-        set->suffix = sb_plot_suffix(&records[i], n_groups == 1);
-        if (!set->suffix)
-            return sb_no_memory(err, "plot names");
+    sb_plot_set *set = &j->sets[j->n_sets++];
+    sb_status st = sb_plot_group_build(j->records, j->n, first, &set->group, err);
+    if (st != SB_OK)
+        return st;
+    set->suffix = sb_plot_suffix(first, alone);
+    return set->suffix ? SB_OK : sb_no_memory(err, "plot names");
+}
+
+static sb_status add_model(sb_plot_job *j, const sb_record *first, bool alone, sb_err *err)
+{
+    sb_plot_set *set = &j->sets[j->n_sets++];
+    set->of_model = true;
+    sb_status st = sb_model_build(j->records, j->n, first, j->run_dir, &set->model, err);
+    if (st != SB_OK)
+        return st;
+    set->suffix = sb_model_suffix(first, alone);
+    return set->suffix ? SB_OK : sb_no_memory(err, "plot names");
+}
+
+static sb_status make_sets(sb_plot_job *j, sb_err *err)
+{
+    sb_status st = SB_OK;
+    int64_t n_groups = 0, n_models = 0;
+    for (int64_t i = 0; i < j->n; i++) {
+        n_groups += sb_plot_opens_group(j->records, i);
+        n_models += sb_model_opens(j->records, i);
     }
-    return SB_OK;
+    SB_CHECK(n_groups + n_models > 0, err, SB_BAD_DATA, "%s: no finished record to plot",
+             j->plots_dir);
+    j->sets = sb_alloc(n_groups + n_models, sizeof *j->sets);
+    SB_CHECK(j->sets, err, SB_NO_MEMORY, "out of memory for plots");
+    for (int64_t i = 0; i < j->n; i++) {
+        if (sb_plot_opens_group(j->records, i))
+            SB_TRY(add_group(j, &j->records[i], n_groups == 1, err));
+        if (sb_model_opens(j->records, i))
+            SB_TRY(add_model(j, &j->records[i], n_models == 1, err));
+    }
+out:
+    return st;
 }
 
 sb_status sb_plot_records(const sb_record *records, int64_t n, const char *run_dir,
@@ -42,7 +61,7 @@ sb_status sb_plot_records(const sb_record *records, int64_t n, const char *run_d
                      .n = n};
     SB_CHECK(plots_dir, err, SB_NO_MEMORY, "out of memory for plot paths");
     SB_TRY(sb_plot_format(format, err));
-    SB_TRY(make_sets(records, n, &j, err));
+    SB_TRY(make_sets(&j, err));
     sb_plot_date(&j, records, n);
     SB_TRY(sb_plot_draw(&j, err));
 out:

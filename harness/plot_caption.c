@@ -136,9 +136,8 @@ static bool others(const sb_plot_group *g, int run, const sb_record *r)
     return false;
 }
 
-void sb_plot_machine_text(const sb_plot_group *g, int run, char buf[SB_PLOT_MACHINE_CHARS])
+void sb_plot_record_machine(const sb_record *r, bool and_others, char buf[SB_PLOT_MACHINE_CHARS])
 {
-    const sb_record *r = timed(g, run);
     int n = 0;
     char name[128], threads[32] = "";
     bool on_gpu = r->backend && strcmp(r->backend, "cuda") == 0;
@@ -148,8 +147,13 @@ void sb_plot_machine_text(const sb_plot_group *g, int run, char buf[SB_PLOT_MACH
         (void)snprintf(threads, sizeof threads, ", %" PRId64 " thread%s", r->threads,
                        r->threads == 1 ? "" : "s");
     (void)snprintf(buf, SB_PLOT_MACHINE_CHARS, "%s%s%s kernel%s%s", name, n > 0 ? ", " : "",
-                   r->kernel ? r->kernel : "", threads,
-                   others(g, run, r) ? ", and other machines" : "");
+                   r->kernel ? r->kernel : "", threads, and_others ? ", and other machines" : "");
+}
+
+void sb_plot_machine_text(const sb_plot_group *g, int run, char buf[SB_PLOT_MACHINE_CHARS])
+{
+    const sb_record *r = timed(g, run);
+    sb_plot_record_machine(r, others(g, run, r), buf);
 }
 
 sb_status sb_plot_machine(sb_sheet *s, const sb_plot_group *g, const char *rest, sb_err *err)

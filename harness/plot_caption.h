@@ -35,6 +35,9 @@ enum { SB_PLOT_MACHINE_CHARS = 256 };
  * a GPU its name and kernel. */
 void sb_plot_machine_text(const sb_plot_group *g, int run, char buf[SB_PLOT_MACHINE_CHARS]);
 
+/** The same of one record. */
+void sb_plot_record_machine(const sb_record *r, bool and_others, char buf[SB_PLOT_MACHINE_CHARS]);
+
 /** How many curves of two runs are equal and drawn once (sb_plot_repeats), where any are. */
 sb_status sb_plot_once(sb_sheet *s, const sb_plot_group *g, bool errors, sb_err *err);
 

@@ -6,6 +6,7 @@
 
 #include "harness/plot_caption.h"
 #include "harness/plot_data.h"
+#include "harness/plot_model.h"
 #include "harness/plot_sheet.h"
 
 static const char *const point_header =
@@ -158,21 +159,33 @@ out:
 
 #define NEEDS_FIDELITY "fidelity of a sparse method"
 #define NEEDS_LATENCY "latency of a sparse method"
+#define NEEDS_TEXTS "texts read by a model with a sparse method"
 
 const sb_figure sb_figures[SB_N_FIGURES] = {
-    {"error_flops", NEEDS_FIDELITY, write_error_flops, true},
-    {"error_density", NEEDS_FIDELITY, write_error_density, true},
-    {"latency_density", NEEDS_LATENCY, write_latency, true},
-    {"latency_length", NEEDS_LATENCY " at two lengths or more", write_latency_length, true},
-    {"speedup_length", NEEDS_LATENCY " at two lengths or more", sb_plot_write_speedup, true},
-    {"error_position", NEEDS_FIDELITY " by position", sb_plot_write_position, true},
-    {"schedules", "budgets by row of a sparse method", sb_plot_write_schedules, true},
-    {"pattern_maps", "pattern maps of a sparse method", sb_plot_write_maps, false},
+    {"error_flops", NEEDS_FIDELITY, write_error_flops, true, NULL},
+    {"error_density", NEEDS_FIDELITY, write_error_density, true, NULL},
+    {"latency_density", NEEDS_LATENCY, write_latency, true, NULL},
+    {"latency_length", NEEDS_LATENCY " at two lengths or more", write_latency_length, true, NULL},
+    {"speedup_length", NEEDS_LATENCY " at two lengths or more", sb_plot_write_speedup, true, NULL},
+    {"error_position", NEEDS_FIDELITY " by position", sb_plot_write_position, true, NULL},
+    {"schedules", "budgets by row of a sparse method", sb_plot_write_schedules, true, NULL},
+    {"pattern_maps", "pattern maps of a sparse method", sb_plot_write_maps, false, NULL},
     {"paired", NEEDS_FIDELITY " by head of two curves at equal density", sb_plot_write_paired,
-     false},
+     false, NULL},
     {"sweep", NEEDS_FIDELITY " at three values of a parameter, all else equal", sb_plot_write_sweep,
-     false},
-    {"error_layer", NEEDS_FIDELITY " in three layers or more", sb_plot_write_layers, false},
-    {"schedule_length", NEEDS_FIDELITY " at six lengths or more", sb_plot_write_lengths, false},
-    {"throughput", NEEDS_LATENCY, NULL, false},
+     false, NULL},
+    {"error_layer", NEEDS_FIDELITY " in three layers or more", sb_plot_write_layers, false, NULL},
+    {"schedule_length", NEEDS_FIDELITY " at six lengths or more", sb_plot_write_lengths, false,
+     NULL},
+    {"throughput", NEEDS_LATENCY, NULL, false, NULL},
+    {"model_density", NEEDS_TEXTS, NULL, false, sb_model_write_density},
+    {"model_paired", NEEDS_TEXTS " and its baseline at equal density", NULL, false,
+     sb_model_write_paired},
+    {"model_rows", NEEDS_TEXTS " in parts of the rows, the last one too", NULL, false,
+     sb_model_write_rows},
+    {"model_layers", NEEDS_TEXTS " in single layers or heads", NULL, false, sb_model_write_layers},
+    {"model_tasks", "tasks by a sparse method and by dense", NULL, false, sb_model_write_tasks},
+    {"model_length", NEEDS_TEXTS " and its baseline at two lengths or more", NULL, false,
+     sb_model_write_length},
+    {"model_residual", NEEDS_TEXTS " and residual.csv", NULL, false, sb_model_write_residual},
 };

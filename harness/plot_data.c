@@ -25,7 +25,7 @@ bool sb_plot_same_group(const sb_record *a, const sb_record *b)
 
 bool sb_plot_usable(const sb_record *r)
 {
-    return same_text(r->status, "ok") && r->tokens > 0;
+    return same_text(r->status, "ok") && r->tokens > 0 && !*text(r->task);
 }
 
 bool sb_plot_opens_group(const sb_record *records, int64_t i)

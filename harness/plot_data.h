@@ -69,7 +69,8 @@ typedef struct sb_plot_group {
 /** Whether two records belong to the same group. */
 bool sb_plot_same_group(const sb_record *a, const sb_record *b);
 
-/** Whether a record is finished: its numbers may be shown. */
+/** Whether a record is finished and of attention alone, not of a model in the loop: its numbers may
+ *  be shown. */
 bool sb_plot_usable(const sb_record *r);
 
 /** Whether records[i] is the first finished one of its group. */
@@ -129,18 +130,22 @@ double sb_plot_density(const sb_plot_group *g, int64_t from_length);
 /** The longest length, tokens; 0 where there is none. */
 int64_t sb_plot_longest(const sb_plot_group *g);
 
-/** A picture of a group: the name of its script and the writer of its data. */
+typedef struct sb_model sb_model;
+
+/** A picture: the name of its script and the writer of its data, of a group or of a model in the
+ *  loop (plot_model.h). With neither it is of the whole run (sb_plot_write_throughput). */
 typedef struct sb_figure {
     const char *name;
     const char *needs; /**< what the results must hold for it */
-    /** Write rows for gnuplot, and captions and key; *n_rows = 0 when there is nothing to show.
-     *  NULL: the picture is of the whole run (sb_plot_write_throughput). */
+    /** Write rows for gnuplot, and captions and key; *n_rows = 0 when there is nothing to show. */
     sb_status (*write)(const sb_plot_group *g, const char *csv_path, const char *key_path,
                        int64_t *n_rows, sb_err *err);
     bool overlays; /**< whether two runs can be in one */
+    sb_status (*write_model)(const sb_model *m, const char *csv_path, const char *key_path,
+                             int64_t *n_rows, sb_err *err);
 } sb_figure;
 
-enum { SB_N_FIGURES = 13 };
+enum { SB_N_FIGURES = 20 };
 extern const sb_figure sb_figures[SB_N_FIGURES];
 
 /** Write the data of the picture `throughput`: what attention reaches at each density, against the

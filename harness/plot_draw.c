@@ -48,8 +48,18 @@ static void paths_free(paths *p)
     sb_free(p->name);
 }
 
-/* g == NULL: a picture of the whole run. */
-static sb_status write_data(const sb_plot_job *j, const sb_figure *figure, const sb_plot_group *g,
+/* set == NULL: a picture of the whole run. */
+static sb_status write_rows(const sb_plot_job *j, const sb_figure *figure, const sb_plot_set *set,
+                            const paths *p, int64_t *n_rows, sb_err *err)
+{
+    if (!set)
+        return sb_plot_write_throughput(j->records, j->n, j->run_dir, p->csv, p->key, n_rows, err);
+    if (set->of_model)
+        return figure->write_model(&set->model, p->csv, p->key, n_rows, err);
+    return figure->write(&set->group, p->csv, p->key, n_rows, err);
+}
+
+static sb_status write_data(const sb_plot_job *j, const sb_figure *figure, const sb_plot_set *set,
                             const char *suffix, sb_err *err)
 {
     sb_status st = SB_OK;
@@ -58,8 +68,7 @@ static sb_status write_data(const sb_plot_job *j, const sb_figure *figure, const
     SB_TRY(paths_make(&p, figure->name, suffix, j->plots_dir, j->format, err));
     /* a picture of earlier results must not outlive them */
     (void)unlink(p.picture);
-    SB_TRY(g ? figure->write(g, p.csv, p.key, &n_rows, err)
-             : sb_plot_write_throughput(j->records, j->n, j->run_dir, p.csv, p.key, &n_rows, err));
+    SB_TRY(write_rows(j, figure, set, &p, &n_rows, err));
     if (n_rows == 0) {
         (void)unlink(p.csv);
         (void)unlink(p.key);
@@ -94,6 +103,8 @@ out:
 
 static bool shows(const sb_figure *figure, const sb_plot_set *set)
 {
+    if (set->of_model)
+        return figure->write_model;
     return figure->write && (figure->overlays || set->group.n_runs == 1);
 }
 
@@ -105,10 +116,10 @@ static sb_status each_picture(const sb_plot_job *j, bool drawing, sb_err *err)
         for (int i = 0; i < SB_N_FIGURES; i++)
             if (shows(&sb_figures[i], set))
                 SB_TRY(drawing ? draw(j, &sb_figures[i], set->suffix, err)
-                               : write_data(j, &sb_figures[i], &set->group, set->suffix, err));
+                               : write_data(j, &sb_figures[i], set, set->suffix, err));
     }
     for (int i = 0; i < SB_N_FIGURES && j->records; i++)
-        if (!sb_figures[i].write)
+        if (!sb_figures[i].write && !sb_figures[i].write_model)
             SB_TRY(drawing ? draw(j, &sb_figures[i], "", err)
                            : write_data(j, &sb_figures[i], NULL, "", err));
 out:
@@ -169,10 +180,19 @@ char *sb_plot_suffix(const sb_record *first, bool alone)
                       first->dtype ? first->dtype : "", first->backend ? first->backend : "");
 }
 
+char *sb_model_suffix(const sb_record *first, bool alone)
+{
+    return alone
+               ? sb_strdup("")
+               : sb_sprintf("_%s_%s_%s", first->model ? first->model : "",
+                            first->dtype ? first->dtype : "", first->backend ? first->backend : "");
+}
+
 void sb_plot_sets_free(sb_plot_set *sets, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         sb_plot_group_free(&sets[i].group);
+        sb_model_free(&sets[i].model);
         sb_free(sets[i].suffix);
     }
     sb_free(sets);

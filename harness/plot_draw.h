@@ -1,15 +1,17 @@
 #ifndef SB_PLOT_DRAW_H
 #define SB_PLOT_DRAW_H
 
-#include "harness/plot_data.h"
+#include "harness/plot_model.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/** A group that is drawn, and what its files' names end with. */
+/** A group or a model that is drawn, and what its files' names end with. */
 typedef struct sb_plot_set {
     sb_plot_group group;
+    sb_model model;
+    bool of_model;
     char *suffix; /**< sb_free's */
 } sb_plot_set;
 
@@ -34,6 +36,9 @@ void sb_plot_date(sb_plot_job *j, const sb_record *records, int64_t n);
 
 /** "_capture_dtype_backend", or nothing where there is one set only. NULL: no memory. */
 char *sb_plot_suffix(const sb_record *first, bool alone);
+
+/** "_model_dtype_backend", likewise. */
+char *sb_model_suffix(const sb_record *first, bool alone);
 
 /** Write PLOTS_DIR/data and draw every picture that the sets allow. PLOTS_DIR is made where it is
  *  not there, its parent is. As sb_plot_run. */

@@ -113,17 +113,18 @@ static bool one_bonus(const sb_plot_curve *curves, int64_t n, const sb_record *r
     return true;
 }
 
-/* Parameters that only one shape of the schedule reads. */
+/* Parameters that only one shape of the schedule reads, and the weight of a value bonus. */
 static bool is_read(const sb_record *r, sb_span name)
 {
     static const char *const read_by[][2] = {{"schedule.exponent", "power"},
                                              {"schedule.breakpoints", "step"},
                                              {"schedule.table", "table"}};
     sb_span shape = sb_param_value(r->params, sb_span_of("schedule.shape"));
+    sb_span bonus = sb_param_value(r->params, sb_span_of("value"));
     for (size_t i = 0; i < sizeof read_by / sizeof read_by[0]; i++)
         if (shape.n > 0 && sb_span_same(name, sb_span_of(read_by[i][0])))
             return sb_span_same(shape, sb_span_of(read_by[i][1]));
-    return true;
+    return !(sb_span_same(name, sb_span_of("beta")) && sb_span_same(bonus, sb_span_of("none")));
 }
 
 static char *part(const sb_plot_curve *curves, int64_t n, const sb_record *r, sb_span name)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/mem.h"
 #include "methods/method.h"
 
 bool sb_span_same(sb_span a, sb_span b)
@@ -60,4 +61,18 @@ bool sb_param_is_budget(const char *method, sb_span name)
             sb_span_same(name, sb_span_of(m->params[i].name)))
             return true;
     return false;
+}
+
+char *sb_param_without(const char *params, sb_span skip)
+{
+    char *text = sb_strdup("");
+    sb_span name, value;
+    for (const char *at = params; text && sb_param_next(&at, &name, &value);) {
+        if (sb_span_same(name, skip))
+            continue;
+        char *longer = sb_sprintf("%s %.*s=%.*s", text, name.n, name.at, value.n, value.at);
+        sb_free(text);
+        text = longer;
+    }
+    return text;
 }

@@ -29,6 +29,9 @@ sb_span sb_param_value(const char *params, sb_span name);
 /** Whether a method's parameter is a number of blocks, or what `match` solves for. */
 bool sb_param_is_budget(const char *method, sb_span name);
 
+/** A params text without one of its parameters, for sb_free; NULL when memory runs out. */
+char *sb_param_without(const char *params, sb_span skip);
+
 #ifdef __cplusplus
 }
 #endif

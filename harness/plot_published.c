@@ -20,9 +20,10 @@ static const char *const kinds[SB_PUBLISHED_KINDS] = {"point", "vline",      "hl
                                                       "inset", "inset-axis", "note"};
 
 /* Figures whose scripts load published.gp. */
-static const char *const marked[] = {"error_flops",    "error_density",  "latency_length",
-                                     "speedup_length", "paired",         "sweep",
-                                     "error_layer",    "schedule_length"};
+static const char *const marked[] = {
+    "error_flops",  "error_density", "latency_length",  "speedup_length", "paired",
+    "sweep",        "error_layer",   "schedule_length", "model_density",  "model_rows",
+    "model_layers", "model_length",  "model_residual"};
 
 enum { N_FIELDS = 6, N_MARKED = sizeof marked / sizeof marked[0] };
 

@@ -71,21 +71,6 @@ out:
 
 /* ---- labels --------------------------------------------------------------------------------- */
 
-/* A params text without one of its parameters; NULL when memory runs out. */
-static char *without(const char *params, sb_span skip)
-{
-    char *text = sb_strdup("");
-    sb_span name, value;
-    for (const char *at = params; text && sb_param_next(&at, &name, &value);) {
-        if (sb_span_same(name, skip))
-            continue;
-        char *longer = sb_sprintf("%s %.*s=%.*s", text, name.n, name.at, value.n, value.at);
-        sb_free(text);
-        text = longer;
-    }
-    return text;
-}
-
 /* The stop that opens a line. */
 static const sb_sweep_stop *opens(const sb_sweep_panel *p, int64_t line)
 {
@@ -104,7 +89,7 @@ static sb_status label_lines(const sb_sweep_panel *p, sb_plot_curve *curves, sb_
         const sb_record *r = opens(p, k)->point->cells[0];
         curves[k].first = &records[k];
         records[k].method = r->method;
-        records[k].params = without(r->params, p->name);
+        records[k].params = sb_param_without(r->params, p->name);
         SB_CHECK(records[k].params, err, SB_NO_MEMORY, "out of memory for labels");
     }
     SB_TRY(sb_plot_label(curves, p->n_lines, err));
