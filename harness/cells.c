@@ -260,25 +260,16 @@ double sb_estimate_device_memory(const sb_sweep *sweep)
     return most;
 }
 
-double sb_estimate_references(const sb_sweep *sweep)
+double sb_estimate_reference(const sb_sweep *sweep, int64_t shape)
 {
-    double flops = 0;
-    const sb_config *cfg = sweep->cfg;
-    if (!cfg->measure.fidelity)
-        return 0;
-    for (int64_t i = 0; i < sweep->n_shapes; i++) {
-        const sb_problem p = sb_sweep_problem(sweep, i);
-        bool longest = true;
-        for (int64_t j = i + 1; j < sweep->n_shapes && longest; j++) {
-            const sb_shape_cell *a = &sweep->shapes[i], *b = &sweep->shapes[j];
-            if (a->capture != b->capture || a->dtype != b->dtype || a->layer != b->layer)
-                break;
-            longest = b->tokens <= a->tokens;
-        }
-        double n = (double)p.kv_len, rows = (double)cfg->measure.fidelity_rows;
-        rows = rows > 0 && rows < n ? rows : n;
-        if (longest || cfg->measure.fidelity_rows > 0)
-            flops += 2 * (double)((p.dim + p.dim_v) * p.n_heads) * rows * n / 2;
-    }
-    return flops;
+    const sb_measure_options *m = &sweep->cfg->measure;
+    const sb_problem p = sb_sweep_problem(sweep, shape);
+    double n = (double)p.kv_len, rows = (double)m->fidelity_rows;
+    rows = rows > 0 && rows < n ? rows : n;
+    return m->fidelity ? 2 * (double)((p.dim + p.dim_v) * p.n_heads) * rows * n / 2 : 0;
+}
+
+bool sb_same_layer(const sb_shape_cell *a, const sb_shape_cell *b)
+{
+    return a->capture == b->capture && a->dtype == b->dtype && a->layer == b->layer;
 }

@@ -54,8 +54,11 @@ double sb_estimate_memory(const sb_sweep *sweep, int n_threads);
  *  outputs, and what selection holds for the cells that are timed together. */
 double sb_estimate_device_memory(const sb_sweep *sweep);
 
-/** FLOPs of the float64 references, once for each capture, dtype and layer. */
-double sb_estimate_references(const sb_sweep *sweep);
+/** FLOPs of the float64 reference of a shape; 0 where fidelity is not asked for. */
+double sb_estimate_reference(const sb_sweep *sweep, int64_t shape);
+
+/** Whether two shapes are prefixes of the same inputs. */
+bool sb_same_layer(const sb_shape_cell *a, const sb_shape_cell *b);
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,7 @@
 #include "harness/plot.h"
 #include "harness/provenance.h"
 #include "harness/report.h"
+#include "harness/shard.h"
 #include "methods/kernels/cpu/attend.h"
 #include "methods/method.h"
 
@@ -33,6 +34,9 @@ static const command commands[] = {
      "  --isa LEVEL      highest instruction set for kernels: x86-64, avx2, avx512 or amx\n"
      "                   (default: the best that this machine has)\n"
      "  --threads N      CPU threads (default: all cores this process may use)\n"
+     "  --shard I/N      the I-th of N shares of the cells, into a part of the run directory;\n"
+     "                   stembench merge takes the parts together\n"
+     "  --retry          run failed cells again\n"
      "  --fresh          remove the run directory's results first\n"
      "  --quiet          no progress\n"},
     {"check", sb_cmd_check, 1, 1, "CONFIG.yaml [options]",
@@ -40,7 +44,13 @@ static const command commands[] = {
      "  --set KEY=VALUE  override the config\n"
      "  --backend B      cpu, cuda or auto\n"
      "  --isa LEVEL      highest instruction set to estimate for\n"
-     "  --threads N      CPU threads to estimate for\n"},
+     "  --threads N      CPU threads to estimate for\n"
+     "  --shards N       estimate for N machines like this one, too\n"},
+    {"merge", sb_cmd_merge, 1, 1, "RUN_DIR [options]",
+     "take the parts of a run that was shared among processes into one results.h5",
+     "  --force          also where cells are missing\n"
+     "Checks that the parts agree on config, data and build; names what is missing and exits\n"
+     "with 1.\n"},
     {"inspect", sb_cmd_inspect, 1, 1, "CAPTURE.h5 [--layer L --out PREFIX [options]]",
      "show a capture: shapes, dtype, model, layers, text, digest, statistics; or write a layer raw",
      "  --out PREFIX     write a layer to PREFIX.q, .k and .v instead: [head, token, dim], no "
@@ -97,7 +107,7 @@ enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 /* ---- options ------------------------------------------------------------------------------- */
 
-enum { OPT_FRESH = 256, OPT_QUIET, OPT_FORCE, OPT_HELP, OPT_SET, OPT_TEXT, OPT_NUMBER };
+enum { OPT_FRESH = 256, OPT_QUIET, OPT_FORCE, OPT_RETRY, OPT_HELP, OPT_SET, OPT_TEXT, OPT_NUMBER };
 
 typedef struct text_option {
     const char *name;
@@ -148,17 +158,19 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
                                  {"isa", &args->isa},
                                  {"gate", &args->gate},
                                  {"vs", &args->vs},
+                                 {"shard", &args->shard},
                                  {"set", NULL},
                                  {"where", NULL}};
     const number_option numbers[] = {
-        {"threads", &args->threads, 1, 1024},   {"layer", &args->layer, 0, 1 << 20},
-        {"tokens", &args->tokens, 1, 1 << 27},  {"heads", &args->heads, 1, 4096},
-        {"kv-heads", &args->kv_heads, 1, 4096}, {"dim", &args->dim, 1, 4096},
-        {"dim-v", &args->dim_v, 1, 4096},       {"layers", &args->layers, 1, 1024},
-        {"sinks", &args->sinks, 0, 1 << 20},    {"needles", &args->needles, 0, 1024},
-        {"seed", &args->seed, 0, INT64_MAX},    {"compress", &args->compress, 0, 9}};
+        {"threads", &args->threads, 1, 1024},       {"layer", &args->layer, 0, 1 << 20},
+        {"tokens", &args->tokens, 1, 1 << 27},      {"heads", &args->heads, 1, 4096},
+        {"kv-heads", &args->kv_heads, 1, 4096},     {"dim", &args->dim, 1, 4096},
+        {"dim-v", &args->dim_v, 1, 4096},           {"layers", &args->layers, 1, 1024},
+        {"sinks", &args->sinks, 0, 1 << 20},        {"needles", &args->needles, 0, 1024},
+        {"seed", &args->seed, 0, INT64_MAX},        {"compress", &args->compress, 0, 9},
+        {"shards", &args->shards, 1, SB_MAX_SHARDS}};
     enum {
-        N_FLAGS = 4,
+        N_FLAGS = 5,
         N_TEXTS = sizeof texts / sizeof texts[0],
         N_NUMBERS = sizeof numbers / sizeof numbers[0]
     };
@@ -166,6 +178,7 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
         {"fresh", no_argument, NULL, OPT_FRESH},
         {"quiet", no_argument, NULL, OPT_QUIET},
         {"force", no_argument, NULL, OPT_FORCE},
+        {"retry", no_argument, NULL, OPT_RETRY},
         {"help", no_argument, NULL, OPT_HELP}};
     int n = N_FLAGS;
     for (int i = 0; i < N_TEXTS; i++)
@@ -196,6 +209,8 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
             args->quiet = true;
         else if (c == OPT_FORCE)
             args->force = true;
+        else if (c == OPT_RETRY)
+            args->retry = true;
         else if (c == OPT_TEXT && !texts[at - N_FLAGS].value) {
             if (args->n_sets == SB_MAX_SETS)
                 return sb_fail(err, SB_USAGE, "more than %d --%s", SB_MAX_SETS, longs[at].name);
@@ -305,8 +320,9 @@ static void print_help(void)
         printf("  %-8s %s\n", commands[i].name, commands[i].doc);
     printf(
         "\nstembench COMMAND --help explains one; stembench --version\n"
-        "exit codes: 0 done, 1 a gate failed, 2 usage or config, 3 bad input data, 4 backend or\n"
-        "hardware not there, 5 I/O or internal error, 130 interrupted\n");
+        "exit codes: 0 done, 1 a gate failed or cells to merge are missing, 2 usage or config, 3 "
+        "bad\n"
+        "input data, 4 backend or hardware not there, 5 I/O or internal error, 130 interrupted\n");
 }
 
 static sb_status run_command(int argc, char **argv, sb_err *err)

@@ -17,13 +17,13 @@ enum { SB_MAX_SETS = 256 };
 typedef struct sb_args {
     const char *operands[4];
     int n_operands;
-    const char *out, *backend, *isa, *method, *format, *dtype, *gate, *vs;
+    const char *out, *backend, *isa, *method, *format, *dtype, *gate, *vs, *shard;
     const char *sets[SB_MAX_SETS]; /**< --set, or --where */
     int64_t n_sets;
     /* Numbers, -1 where not given. */
-    int64_t threads, layer, tokens;
+    int64_t threads, layer, tokens, shards;
     int64_t heads, kv_heads, dim, dim_v, layers, sinks, needles, seed, compress; /**< synth */
-    bool fresh, quiet, force, help;
+    bool fresh, quiet, force, retry, help;
 } sb_args;
 
 /* Commands: 0 or an error in *err. Results go to stdout. */
@@ -35,6 +35,7 @@ sb_status sb_cmd_synth(const sb_args *args, sb_err *err);
 sb_status sb_cmd_mask(const sb_args *args, sb_err *err);
 sb_status sb_cmd_plot(const sb_args *args, sb_err *err);
 sb_status sb_cmd_report(const sb_args *args, sb_err *err);
+sb_status sb_cmd_merge(const sb_args *args, sb_err *err);
 sb_status sb_cmd_compare(const sb_args *args, sb_err *err);
 
 /** Threads to use: as asked, else OMP_NUM_THREADS, else one for each core this process may use. */

@@ -8,17 +8,16 @@
 #include "harness/mem.h"
 
 const sb_judged_column sb_judged[SB_N_JUDGED] = {
-    {"rel_l2", +1, 0.6},      {"rel_l2_p50", +1, 1.5},  {"rel_l2_p95", +1, 2.5},
-    {"rel_l2_max", +1, 10},   {"cosine_mean", -1, .01}, {"cosine_min", -1, 2},
-    {"mass_recall", -1, .02}, {"lse_err", +1, .03},     {"impl_rel_l2", +1, .75},
+    {"rel_l2", +1, 0.6, .03, .0025}, {"rel_l2_p50", +1, 1.5, 0, 0},  {"rel_l2_p95", +1, 2.5, 0, 0},
+    {"rel_l2_max", +1, 10, 0, 0},    {"cosine_mean", -1, .01, 0, 0}, {"cosine_min", -1, 2, 0, 0},
+    {"mass_recall", -1, .02, 0, 0},  {"lse_err", +1, .03, 0, 0},     {"impl_rel_l2", +1, .75, 0, 0},
+    {"logit_kl", +1, 0, .1, 1.5e-3}, {"logit_mse", +1, 0, .1, .012}, {"top1", -1, 0, .06, 0},
+    {"ppl", +1, 0, .01, 0},          {"score", -1, 0, .005, 0},
 };
 
 double sb_judged_of(int judged, const sb_record *r)
 {
-    const double values[SB_N_JUDGED] = {r->rel_l2,      r->rel_l2_p50,  r->rel_l2_p95,
-                                        r->rel_l2_max,  r->cosine_mean, r->cosine_min,
-                                        r->mass_recall, r->lse_err,     r->impl_rel_l2};
-    return values[judged];
+    return *(const double *)sb_column_of(sb_column_find(sb_judged[judged].name), r);
 }
 
 const sb_record *sb_pair_record(const sb_comparison *c, const sb_pair *p)
@@ -28,8 +27,12 @@ const sb_record *sb_pair_record(const sb_comparison *c, const sb_pair *p)
 
 double sb_pair_tolerance(const sb_comparison *c, const sb_pair *p, int judged)
 {
-    return p->base >= 0 ? sb_judged[judged].tolerance * c->base.list.items[p->base].impl_rel_l2
-                        : NAN;
+    if (p->base < 0)
+        return NAN;
+    const sb_record *r = &c->base.list.items[p->base];
+    const sb_judged_column *column = &sb_judged[judged];
+    return r->task[0] ? column->share * fabs(sb_judged_of(judged, r)) + column->floor
+                      : column->tolerance * r->impl_rel_l2;
 }
 
 /* ---- pairing ------------------------------------------------------------------------------- */
@@ -275,6 +278,9 @@ sb_status sb_compare(const char *baseline, const char *candidate, const sb_where
     *c = (sb_comparison){.other_machine = -1};
     SB_TRY(sb_compare_run_load(baseline, where, &c->base, err));
     SB_TRY(sb_compare_run_load(candidate, where, &c->cand, err));
+    bool by_columns = c->base.from_csv || c->cand.from_csv;
+    SB_TRY(sb_compare_run_identify(&c->base, by_columns, err));
+    SB_TRY(sb_compare_run_identify(&c->cand, by_columns, err));
     SB_CHECK(c->base.list.n > 0, err, SB_BAD_DATA, "%s: no cell%s; expected at least one", baseline,
              c->base.n_left_out > 0 ? " that --where names" : "");
     c->pairs = sb_alloc(c->base.list.n + c->cand.list.n, sizeof *c->pairs);

@@ -151,15 +151,39 @@ const char *sb_describe_gate(const sb_gate *gate, const sb_gate_result *r, char 
 
 /* ---- one cell ------------------------------------------------------------------------------ */
 
+/* What was measured where of a running model, but for what goes without saying. */
+static void add_model(char *buf, const sb_record *r)
+{
+    static const struct {
+        const char *name, *usual, *label;
+    } parts[] = {{"task", "text", ""},
+                 {"setting", "all", ""},
+                 {"layer_set", "all", "layers "},
+                 {"head_set", "all", "heads "},
+                 {"row_range", "0-1", "rows "}};
+    add(buf, ", %s", r->text);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const char *is = *(char *const *)sb_column_of(sb_column_find(parts[i].name), r);
+        if (is[0] && strcmp(is, parts[i].usual) != 0)
+            add(buf, ", %s%s", parts[i].label, is);
+    }
+}
+
 const char *sb_describe_cell(const sb_comparison *c, const sb_pair *p, char *buf)
 {
     char label[400];
     const sb_record *r = sb_pair_record(c, p);
     buf[0] = '\0';
-    add(buf, "%s, layer %" PRId64 ", %" PRId64 " tokens, %s, %s, %s",
+    add(buf, "%s",
         p->base >= 0 ? sb_compare_label(&c->base, p->base, label, sizeof label)
-                     : sb_compare_label(&c->cand, p->cand, label, sizeof label),
-        r->layer, r->tokens, r->dtype, r->backend, r->capture);
+                     : sb_compare_label(&c->cand, p->cand, label, sizeof label));
+    if (!r->task[0])
+        add(buf, ", layer %" PRId64, r->layer);
+    add(buf, ", %" PRId64 " tokens, %s, %s", r->tokens, r->dtype, r->backend);
+    if (r->task[0])
+        add_model(buf, r);
+    else
+        add(buf, ", %s", r->capture);
     if (r->match_target[0])
         add(buf, ", matched to %.150s", r->match_target);
     return buf;

@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/fs.h"
 #include "harness/mem.h"
 #include "methods/method.h"
 
-/* The text that grows into an identity: never longer than the resolved cell it is made from. */
+/* The text that grows into an identity: never longer than what it is made from. */
 typedef struct writer {
     char *text;
     size_t used;
@@ -57,8 +58,8 @@ static int variant_of(const sb_method *m, const char *text, size_t n)
     return 0;
 }
 
-/* Whether "name=value" gives a parameter its default. */
-static bool is_default(const sb_method *m, int variant, const char *word, size_t n)
+/* Whether "name=value" names no cell: it gives a parameter its default, or what was `solved`. */
+static bool is_left_out(const sb_method *m, int variant, bool solved, const char *word, size_t n)
 {
     for (int i = 0; i < m->n_params; i++) {
         const sb_param *p = &m->params[i];
@@ -66,31 +67,39 @@ static bool is_default(const sb_method *m, int variant, const char *word, size_t
         if (n <= length || word[length] != '=' || strncmp(word, p->name, length) != 0)
             continue;
         const char *fallback = sb_param_default(p, variant);
-        return fallback && strcmp(p->name, "variant") != 0 && strlen(fallback) == n - length - 1 &&
-               strncmp(word + length + 1, fallback, n - length - 1) == 0;
+        return (solved && p->solve) ||
+               (fallback && strcmp(p->name, "variant") != 0 && strlen(fallback) == n - length - 1 &&
+                strncmp(word + length + 1, fallback, n - length - 1) == 0);
     }
     return false;
 }
 
-/* Values hold no "; ", lists within them blanks. */
-static void put_params(writer *w, const sb_method *m, const char *text, size_t n)
+/* Words are parted by `part`, lists within brackets by blanks. */
+static size_t word_end(const char *text, size_t i, size_t n, char part)
+{
+    for (int depth = 0; i < n && (text[i] != part || depth > 0); i++)
+        depth += (text[i] == '[') - (text[i] == ']');
+    return i;
+}
+
+static void put_params(writer *w, const sb_method *m, bool solved, const char *text, size_t n,
+                       char part)
 {
     int variant = m ? variant_of(m, text, n) : 0;
     bool first = true;
     for (size_t i = 0; i < n;) {
-        size_t end = i;
-        while (end < n && text[end] != ';')
-            end++;
-        if (!m || !is_default(m, variant, text + i, end - i)) {
+        size_t end = word_end(text, i, n, part);
+        if (end > i && (!m || !is_left_out(m, variant, solved, text + i, end - i))) {
             put(w, " ", first ? 0 : 1);
             put(w, text + i, end - i);
             first = false;
         }
-        i = end + 1 < n && text[end + 1] == ' ' ? end + 2 : end + 1;
+        for (i = end + 1; i < n && text[i] == ' ';)
+            i++;
     }
 }
 
-/* ---- the identity -------------------------------------------------------------------------- */
+/* ---- from a resolved cell ------------------------------------------------------------------- */
 
 static sb_status put_field(writer *w, const sb_record *r, const char *name, sb_err *err)
 {
@@ -108,12 +117,11 @@ static sb_status put_field(writer *w, const sb_record *r, const char *name, sb_e
     return SB_OK;
 }
 
-sb_status sb_cell_id_make(const sb_record *r, sb_cell_id *id, sb_err *err)
+static sb_status id_of_config(const sb_record *r, sb_cell_id *id, sb_err *err)
 {
     static const char *const shape[] = {"digest", "layer", "tokens", "dtype", "backend"};
     sb_status st = SB_OK;
     size_t n = 0;
-    *id = (sb_cell_id){0};
     writer w = {.text = sb_alloc((int64_t)strlen(r->config) + 1, 1)};
     SB_CHECK(w.text, err, SB_NO_MEMORY, "out of memory for a cell");
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
@@ -128,7 +136,7 @@ sb_status sb_cell_id_make(const sb_record *r, sb_cell_id *id, sb_err *err)
     const char *params = field(r->config, "params", &n);
     SB_CHECK(params, err, SB_BAD_DATA,
              "record %016" PRIx64 ": its resolved cell has no 'params'; expected one", r->key);
-    put_params(&w, m, params, n);
+    put_params(&w, m, false, params, n, ';');
     id->n_label = (int64_t)w.used;
     put(&w, "\n", 1);
     SB_TRY(put_field(&w, r, "match", err));
@@ -139,4 +147,66 @@ sb_status sb_cell_id_make(const sb_record *r, sb_cell_id *id, sb_err *err)
 out:
     sb_free(w.text);
     return st;
+}
+
+/* ---- from columns --------------------------------------------------------------------------- */
+
+/* The columns that say which cell it is, but for the kernel and the threads. */
+static const char *const shape_columns[] = {
+    "capture", "model", "layer", "tokens",  "heads",     "kv_heads", "head_dim", "dtype",
+    "backend", "task",  "text",  "setting", "layer_set", "head_set", "row_range"};
+static const char *const other_columns[] = {"match_target", "variant", "block"};
+
+static const char *column_text(const sb_record *r, const char *name, char number[32])
+{
+    const sb_column *c = sb_column_find(name);
+    const void *field = sb_column_of(c, r);
+    if (c->kind == SB_KIND_INT)
+        (void)snprintf(number, 32, "%" PRId64, *(const int64_t *)field);
+    const char *text = c->kind == SB_KIND_INT ? number : *(char *const *)field;
+    return strcmp(name, "capture") == 0 ? sb_base_name(text) : text;
+}
+
+static void put_columns(writer *w, const sb_record *r, const char *const *names, size_t n)
+{
+    char number[32];
+    for (size_t i = 0; i < n; i++) {
+        const char *text = column_text(r, names[i], number);
+        put(w, text, strlen(text));
+        put(w, "\n", 1);
+    }
+}
+
+static size_t columns_room(const sb_record *r)
+{
+    char number[32];
+    size_t room = 1;
+    for (int i = 0; i < SB_N_IDENTITY; i++)
+        room += strlen(column_text(r, sb_identity_names[i], number)) + 1;
+    return room;
+}
+
+static sb_status id_of_columns(const sb_record *r, sb_cell_id *id, sb_err *err)
+{
+    writer w = {.text = sb_alloc((int64_t)columns_room(r), 1)};
+    if (!w.text)
+        return sb_no_memory(err, "a cell");
+    put_columns(&w, r, shape_columns, sizeof shape_columns / sizeof shape_columns[0]);
+    id->n_shape = (int64_t)w.used;
+    put(&w, r->method, strlen(r->method));
+    id->n_method = (int64_t)w.used;
+    put(&w, "\n", 1);
+    put_params(&w, sb_method_find(r->method), r->match_target[0], r->params, strlen(r->params),
+               ' ');
+    id->n_label = (int64_t)w.used;
+    put(&w, "\n", 1);
+    put_columns(&w, r, other_columns, sizeof other_columns / sizeof other_columns[0]);
+    id->text = w.text;
+    return SB_OK;
+}
+
+sb_status sb_cell_id_make(const sb_record *r, bool by_columns, sb_cell_id *id, sb_err *err)
+{
+    *id = (sb_cell_id){0};
+    return by_columns ? id_of_columns(r, id, err) : id_of_config(r, id, err);
 }

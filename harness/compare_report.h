@@ -56,7 +56,8 @@ const char *sb_describe_patterns(const sb_comparison *c, char *buf);
 const char *sb_describe_latency(const sb_comparison *c, char *buf);
 /** "3 of 44 cells do not pass" */
 const char *sb_describe_gate(const sb_gate *gate, const sb_gate_result *r, char *buf);
-/** "stem mu=0.4, layer 2, 2048 tokens, bf16, cpu, data/x.h5" */
+/** "stem mu=0.4, layer 2, 2048 tokens, bf16, cpu, data/x.h5"; of a running model
+ *  "stem mu=0.4, 2048 tokens, bf16, cpu, kjv.txt:1000, decode, layers 0,1" */
 const char *sb_describe_cell(const sb_comparison *c, const sb_pair *p, char *buf);
 /** What became of it: "pattern differs; rel_l2 0.1 -> 0.2 (+100%, tolerance 0.001)" */
 const char *sb_describe_change(const sb_comparison *c, const sb_pair *p, char *buf);

@@ -26,10 +26,12 @@ static bool wanted(const sb_compare_run *run, uint64_t key, const int64_t *indic
     return false;
 }
 
-/* Loads from results.h5 what is wanted: all others are skipped. */
+/* Loads from results.h5 what is wanted: all others are skipped. A CSV is loaded as a whole. */
 static sb_status load_stored(const sb_compare_run *run, const int64_t *indices, int64_t n,
                              const char *store, sb_record_list *list, sb_err *err)
 {
+    if (access(store, F_OK) != 0)
+        return sb_csv_load(run->path, list, err);
     sb_key_set skip = {.keys = sb_alloc(run->list.n, sizeof *skip.keys)};
     if (!skip.keys)
         return sb_no_memory(err, "the keys of a run");
@@ -163,7 +165,7 @@ static void filter(sb_compare_run *run, const sb_where *where)
     run->list.n = n;
 }
 
-static sb_status identify(sb_compare_run *run, sb_err *err)
+static sb_status name_cells(sb_compare_run *run, bool by_columns, sb_err *err)
 {
     run->ids = sb_alloc(run->list.n, sizeof *run->ids);
     if (!run->ids)
@@ -171,7 +173,7 @@ static sb_status identify(sb_compare_run *run, sb_err *err)
     for (int64_t i = 0; i < run->list.n; i++) {
         sb_record *r = &run->list.items[i];
         sb_err why = {0};
-        sb_status st = sb_cell_id_make(r, &run->ids[i], &why);
+        sb_status st = sb_cell_id_make(r, by_columns, &run->ids[i], &why);
         if (st != SB_OK)
             return sb_fail(err, st, "%s: %s", run->path, why.msg);
         run->n_ids++;
@@ -223,11 +225,18 @@ sb_status sb_compare_run_load(const char *path, const sb_where *where, sb_compar
     SB_TRY(sb_run_load(path, false, &run->list, &n_cells, err));
     sb_records_sort(run->list.items, run->list.n);
     filter(run, where);
-    SB_TRY(identify(run, err));
-    SB_TRY(order(run, err));
+    run->from_csv = run->list.n > 0;
+    for (int64_t i = 0; i < run->list.n; i++)
+        run->from_csv &= run->list.items[i].config[0] == '\0';
     SB_TRY(find_machines(run, err));
 out:
     return st;
+}
+
+sb_status sb_compare_run_identify(sb_compare_run *run, bool by_columns, sb_err *err)
+{
+    sb_status st = name_cells(run, by_columns, err);
+    return st == SB_OK ? order(run, err) : st;
 }
 
 void sb_compare_run_free(sb_compare_run *run)

@@ -14,6 +14,10 @@ extern "C" {
  * threads, the place of the capture or how latency is measured. Parameters that have this program's
  * default are left out, so a parameter that a build adds does not part it from its baseline. A
  * matched budget is named by its target, whatever it was solved to.
+ *
+ * Records of a CSV have no resolved cell, but columns that say the same (sb_identity_names without
+ * kernel, threads and the capture's folder). The cells of both runs are named so when one of them
+ * has no resolved cells.
  */
 typedef struct sb_cell_id {
     char *text;
@@ -33,12 +37,17 @@ typedef struct sb_compare_run {
     char **machines;  /**< "cpu ..., gpu ..., 2 threads"; "" where the record does not say */
     int32_t n_machines;
     int64_t n_left_out; /**< records that `where` does not name */
+    bool from_csv;      /**< no record has its resolved cell */
 } sb_compare_run;
 
-/** Load a run directory. SB_BAD_DATA when there is none, it is damaged, or two records are of one
- *  cell. */
+/** Load a run directory, without identities yet. SB_BAD_DATA when there is none or it is damaged.
+ */
 sb_status sb_compare_run_load(const char *path, const sb_where *where, sb_compare_run *run,
                               sb_err *err);
+
+/** Name and order the cells, by columns or by resolved cells, which are freed. SB_BAD_DATA when two
+ *  records are of one cell. */
+sb_status sb_compare_run_identify(sb_compare_run *run, bool by_columns, sb_err *err);
 void sb_compare_run_free(sb_compare_run *run);
 
 /** Load the n records of the given indices whole, into whole [n]. */
@@ -48,8 +57,9 @@ sb_status sb_compare_run_whole(const sb_compare_run *run, const int64_t *indices
 /** Method and parameters of record i, those at their default left out, to buf. Returns buf. */
 const char *sb_compare_label(const sb_compare_run *run, int64_t i, char *buf, size_t bytes);
 
-/** Build the identity from a record's resolved cell. SB_BAD_DATA when it has none. */
-sb_status sb_cell_id_make(const sb_record *r, sb_cell_id *id, sb_err *err);
+/** Build the identity from a record's columns or its resolved cell: SB_BAD_DATA when that lacks
+ *  something. */
+sb_status sb_cell_id_make(const sb_record *r, bool by_columns, sb_cell_id *id, sb_err *err);
 
 #ifdef __cplusplus
 }

@@ -42,10 +42,13 @@ sb_status sb_plan_and_select(const sb_method *m, const sb_value *values, const s
 /** Resolved values as "name=value" joined by `sep`, for sb_free; NULL when memory runs out. */
 char *sb_values_text(const sb_method *m, const sb_value *values, const char *sep);
 
-/** Text that names a cell completely, and the key that finished records are found by. */
+/** Text that names a cell completely, for sb_free; NULL when memory runs out. */
 char *sb_cell_config(const sb_sweep *sweep, int64_t shape, int64_t variant, const sb_exec *exec);
-uint64_t sb_cell_key(const sb_sweep *sweep, int64_t shape, int64_t variant, const sb_exec *exec,
-                     uint64_t build_id, sb_err *err);
+
+/** The keys that finished records are found by: keys[n_cells], never 0, of the captures' digests,
+ *  the resolved cells and the build. execs[n_shapes] is where each shape runs. SB_NO_MEMORY. */
+sb_status sb_cell_keys(const sb_sweep *sweep, const sb_exec *const *execs, uint64_t build_id,
+                       uint64_t *keys, sb_err *err);
 
 /**
  * Plan a cell, solve its parameter where it is matched to another, select and measure everything

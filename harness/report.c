@@ -18,6 +18,7 @@ typedef struct filler {
     sb_report_view view;
     sb_report_maps maps;
     sb_record *records;
+    sb_record *stand_ins;
     sb_plot_group *groups;
     char *config;
     char name[NAME_MAX + 1];
@@ -36,6 +37,10 @@ static void put_summary(const filler *f)
         sb_html_text(f->out, sb_report_title(g, title));
         fputs("</h3>\n", f->out);
         sb_report_write_best(f->out, g);
+        if (sb_report_is_model(g)) {
+            sb_report_write_model_note(f->out, g);
+            continue;
+        }
         sb_report_write_speed(f->out, g);
         sb_report_write_worst(f->out, g);
     }
@@ -120,6 +125,16 @@ static void put_page(const filler *f)
 
 /* ---- the report ------------------------------------------------------------------------- */
 
+static sb_status add_groups(filler *f, const sb_record *records, sb_err *err)
+{
+    sb_status st = SB_OK;
+    int64_t n = f->view.n;
+    for (int64_t i = 0; i < n && st == SB_OK; i++)
+        if (sb_plot_opens_group(records, i))
+            st = sb_plot_group_build(records, n, &records[i], &f->groups[f->view.n_groups++], err);
+    return st;
+}
+
 static sb_status gather(filler *f, const char *run_dir, sb_err *err)
 {
     sb_status st = SB_OK;
@@ -135,10 +150,9 @@ static sb_status gather(filler *f, const char *run_dir, sb_err *err)
                    sb_base_name(realpath(run_dir, real) ? real : run_dir));
     f->view.groups = f->groups = sb_alloc(n, sizeof *f->groups);
     SB_CHECK(f->groups, err, SB_NO_MEMORY, "out of memory for the groups of records");
-    for (int64_t i = 0; i < n; i++)
-        if (sb_plot_opens_group(f->records, i))
-            SB_TRY(sb_plot_group_build(f->records, n, &f->records[i],
-                                       &f->groups[f->view.n_groups++], err));
+    SB_TRY(sb_report_stand_ins(f->records, n, &f->stand_ins, err));
+    SB_TRY(add_groups(f, f->records, err));
+    SB_TRY(add_groups(f, f->stand_ins, err));
 out:
     sb_free(path);
     return st;
@@ -149,6 +163,7 @@ static void filler_free(filler *f)
     for (int64_t i = 0; i < f->view.n_groups; i++)
         sb_plot_group_free(&f->groups[i]);
     sb_free(f->groups);
+    sb_report_stand_ins_free(f->stand_ins, f->view.n);
     sb_free(f->config);
     sb_report_maps_free(&f->maps);
     sb_records_free(f->records, f->view.n);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "harness/paired.h"
 #include "harness/report_text.h"
 #include "harness/report_view.h"
 
@@ -49,7 +50,8 @@ static double apart(double a, double b)
 static bool competes(const levels *v, const sb_plot_point *p)
 {
     return p->tokens == v->tokens && isfinite(p->rel_l2) && cost(v, p) > 0 &&
-           !sb_report_is_bound(&v->g->curves[p->curve]);
+           !sb_report_is_bound(&v->g->curves[p->curve]) &&
+           !sb_report_is_partial(&v->g->curves[p->curve]);
 }
 
 /* Curves with a setting at that cost; points come by curve. */
@@ -161,6 +163,25 @@ static const char *cost_name(const levels *v)
     return v->by_flops ? "budget" : "density";
 }
 
+static const char *error_name(const levels *v)
+{
+    return sb_report_is_model(v->g) ? "KL" : "rel_l2";
+}
+
+/* Texts are a sample of others, and a ratio paired over them has an interval. */
+static void put_ratio(FILE *out, const sb_plot_group *g, const sb_plot_point *p,
+                      const sb_plot_point *to)
+{
+    sb_paired pairs = {0};
+    for (int64_t l = 0; l < g->n_layers && sb_report_is_model(g); l++)
+        sb_paired_add(&pairs, p->cells[l]->rel_l2, to->cells[l]->rel_l2);
+    sb_ratio ratio = sb_paired_ratio(&pairs);
+    fprintf(out, "<td>%.2f×", p->rel_l2 / to->rel_l2);
+    if (isfinite(ratio.lo))
+        fprintf(out, " (%.2f to %.2f)", ratio.lo, ratio.hi);
+    fputs("</td>", out);
+}
+
 static void put_best_row(FILE *out, const levels *v, double at)
 {
     const sb_plot_point *best = least_error(v, at, NULL), *next = least_error(v, at, best);
@@ -168,8 +189,8 @@ static void put_best_row(FILE *out, const levels *v, double at)
     sb_report_text_cell(out, v->g->curves[best->curve].label);
     sb_report_real_cell(out, best->rel_l2, "");
     sb_report_text_cell(out, v->g->curves[next->curve].label);
-    fprintf(out, "<td>%.2f×</td><td>%" PRId64 "</td>", next->rel_l2 / best->rel_l2,
-            n_sharing(v, at));
+    put_ratio(out, v->g, next, best);
+    fprintf(out, "<td>%" PRId64 "</td>", n_sharing(v, at));
     if (has_bounds(v->g)) {
         sb_report_real_cell(out, bound_error(v, at, "oracle"), "");
         sb_report_real_cell(out, bound_error(v, at, "random"), "");
@@ -179,18 +200,21 @@ static void put_best_row(FILE *out, const levels *v, double at)
 
 static void put_best_table(FILE *out, const levels *v, double dense)
 {
-    const char *heads[] = {cost_name(v), "least error", "rel_l2", "next",
-                           "its error",  "curves",      "oracle", "random"};
+    bool model = sb_report_is_model(v->g);
+    const char *heads[] = {cost_name(v), "least error", error_name(v), "next",
+                           "its error",  "curves",      "oracle",      "random"};
     bool bounds = has_bounds(v->g);
-    char reference[80] = "", note[400];
+    char reference[80] = "", note[600];
     if (isfinite(dense))
         (void)snprintf(reference, sizeof reference, " Dense attention itself: %.3g.", dense);
     (void)snprintf(note, sizeof note,
-                   "rel_l2, geometric mean over layers, of settings within %.0f %% of each %s. "
-                   "%s%s%s",
-                   100 * (tolerance - 1), cost_name(v),
+                   "%s, geometric mean over %s, of settings within %.0f %% of each %s. %s%s%s%s",
+                   error_name(v), model ? "texts" : "layers", 100 * (tolerance - 1), cost_name(v),
                    v->by_flops ? "Budget = (FLOPs of attending + of selecting) / dense FLOPs."
                                : "Density = kept / all causal blocks, forced blocks included.",
+                   model ? " It is of all layers and heads; in decoding, of the prefill alone. In "
+                           "brackets 95 % t intervals, paired over texts (four or more)."
+                         : "",
                    bounds ? " Oracle and random selection are bounds, and never the best." : "",
                    reference);
     sb_report_open_table(out, v->g, v->tokens, "Least error at equal cost", note, heads,
@@ -228,17 +252,18 @@ static bool has_a_level(const levels *v, int64_t curve)
 /* All curves against the best: one column for each cost. */
 static void put_all(FILE *out, const levels *v)
 {
-    char cells[MAX_LEVELS][24];
+    char cells[MAX_LEVELS][24], note[80];
     const char *heads[MAX_LEVELS + 1] = {"curve"};
     for (int i = 0; i < v->n; i++) {
         (void)snprintf(cells[i], sizeof cells[i], "%s %.3g", cost_name(v), v->at[i]);
         heads[i + 1] = cells[i];
     }
     fputs("<details><summary>Every curve at these costs</summary>\n", out);
-    sb_report_open_table(out, v->g, v->tokens, "Errors at equal cost",
-                         "rel_l2, and in brackets as a multiple of the best.", heads, v->n + 1);
+    (void)snprintf(note, sizeof note, "%s, and in brackets as a multiple of the best.",
+                   error_name(v));
+    sb_report_open_table(out, v->g, v->tokens, "Errors at equal cost", note, heads, v->n + 1);
     for (int64_t c = 0; c < v->g->n_curves; c++)
-        if (has_a_level(v, c))
+        if (has_a_level(v, c) && !sb_report_is_partial(&v->g->curves[c]))
             put_curve_row(out, v, c);
     sb_report_close_table(out);
     fputs("</details>\n", out);

@@ -16,6 +16,11 @@ bool sb_report_is_bound(const sb_plot_curve *c)
 const char *sb_report_title(const sb_plot_group *g, char *buf)
 {
     const sb_record *r = g->first;
+    if (sb_report_is_model(g)) {
+        (void)snprintf(buf, SB_NAME_BYTES, "%.400s, %.16s, %.16s", r->capture, r->dtype,
+                       r->backend);
+        return buf;
+    }
     (void)snprintf(buf, SB_NAME_BYTES, "%.200s%s%.200s%s, %.16s, %.16s", sb_base_name(r->capture),
                    *r->model ? " (" : "", r->model, *r->model ? ")" : "", r->dtype, r->backend);
     return buf;
@@ -25,7 +30,11 @@ void sb_report_open_table(FILE *out, const sb_plot_group *g, int64_t tokens, con
                           const char *note, const char *const *heads, int n_heads)
 {
     char layers[160];
-    sb_plot_layers_text(g->layers, g->n_layers, layers, sizeof layers);
+    if (sb_report_is_model(g))
+        (void)snprintf(layers, sizeof layers, "%" PRId64 " text%s", g->n_layers,
+                       g->n_layers == 1 ? "" : "s");
+    else
+        sb_plot_layers_text(g->layers, g->n_layers, layers, sizeof layers);
     fprintf(out,
             "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"%s\"><table>\n"
             "<caption><b>%s.</b> ",

@@ -87,8 +87,7 @@ static void put_series(FILE *out, const sb_report_view *v)
 
 /* ---- groups ----------------------------------------------------------------------------- */
 
-static void put_point(FILE *out, const sb_report_view *v, const sb_plot_group *g,
-                      const sb_plot_point *p)
+static void put_point(FILE *out, const sb_plot_group *g, const sb_plot_point *p)
 {
     fprintf(out, "{\"curve\":%" PRId64 ",\"tokens\":%" PRId64, p->curve, p->tokens);
     put_real(out, "budget", p->budget);
@@ -102,7 +101,7 @@ static void put_point(FILE *out, const sb_report_view *v, const sb_plot_group *g
     put_real(out, "total_ms_hi", p->total_ms_hi);
     for (int64_t l = 0; l < g->n_layers; l++)
         fprintf(out, "%s%" PRId64, l > 0 ? "," : ",\"records\":[",
-                (int64_t)(p->cells[l] - v->records));
+                (int64_t)(p->cells[l] - g->runs[0].records));
     fputs("],\"params\":", out);
     sb_json_text(out, p->cells[0]->params);
     fputc('}', out);
@@ -114,12 +113,12 @@ static void put_dense(FILE *out, const char *name, const double *x, int64_t n)
     sb_json_reals(out, x, n, DIGITS);
 }
 
-static void put_group(FILE *out, const sb_report_view *v, const sb_plot_group *g)
+static void put_group(FILE *out, const sb_plot_group *g)
 {
     char title[SB_NAME_BYTES];
     fputs("{\"title\":", out);
     sb_json_text(out, sb_report_title(g, title));
-    fputs(",\"layers\":", out);
+    fprintf(out, ",\"model\":%s,\"layers\":", sb_report_is_model(g) ? "true" : "false");
     put_ints(out, g->layers, g->n_layers);
     fputs(",\"lengths\":", out);
     put_ints(out, g->lengths, g->n_lengths);
@@ -132,7 +131,7 @@ static void put_group(FILE *out, const sb_report_view *v, const sb_plot_group *g
     fputs("],\n\"points\":[\n", out);
     for (int64_t i = 0; i < g->n_points; i++) {
         put_comma(out, i);
-        put_point(out, v, g, &g->points[i]);
+        put_point(out, g, &g->points[i]);
     }
     fputc(']', out);
     put_dense(out, "dense_ms", g->dense_ms, g->n_lengths);
@@ -202,7 +201,7 @@ void sb_report_write_json(FILE *out, const sb_report_view *v, const sb_report_ma
     fputs("},\n\"groups\":[\n", out);
     for (int64_t i = 0; i < v->n_groups; i++) {
         put_comma(out, i);
-        put_group(out, v, &v->groups[i]);
+        put_group(out, &v->groups[i]);
     }
     fputs("],\n\"maps\":{\"note\":\"", out);
     sb_report_maps_note(out, v, maps);

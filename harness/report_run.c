@@ -61,6 +61,30 @@ static const char *layer_name(const sb_record *r, char *buf)
     return buf;
 }
 
+static const char *model_name(const sb_record *r, char *buf)
+{
+    (void)snprintf(buf, SB_NAME_BYTES, "%s", r->model);
+    return buf;
+}
+
+static const char *text_name(const sb_record *r, char *buf)
+{
+    (void)snprintf(buf, SB_NAME_BYTES, "%s", r->text);
+    return buf;
+}
+
+static const char *task_name(const sb_record *r, char *buf)
+{
+    (void)snprintf(buf, SB_NAME_BYTES, "%s", r->task);
+    return buf;
+}
+
+static const char *setting_name(const sb_record *r, char *buf)
+{
+    (void)snprintf(buf, SB_NAME_BYTES, "%s", r->setting);
+    return buf;
+}
+
 static const char *length_name(const sb_record *r, char *buf)
 {
     (void)snprintf(buf, SB_NAME_BYTES, "%" PRId64, r->tokens);
@@ -147,16 +171,37 @@ static void put_failures(FILE *out, const sb_report_view *v)
         sb_html_text(out, failure_name(r, text));
         fputs(" (first: ", out);
         sb_html_text(out, r->method);
-        fprintf(out, ", layer %" PRId64 ", %" PRId64 " tokens)</li>\n", r->layer, r->tokens);
+        if (*r->task) {
+            fputs(", ", out);
+            sb_html_text(out, r->text);
+        } else {
+            fprintf(out, ", layer %" PRId64, r->layer);
+        }
+        fprintf(out, ", %" PRId64 " tokens)</li>\n", r->tokens);
     }
     fputs("</ul>\n", out);
+}
+
+static bool all_of_model(const sb_report_view *v)
+{
+    for (int64_t i = 0; i < v->n; i++)
+        if (!*v->records[i].task)
+            return false;
+    return true;
 }
 
 void sb_report_write_run(FILE *out, const sb_report_view *v)
 {
     fputs("<dl>\n", out);
-    put_names(out, v, "Captures", "; ", capture_name);
-    put_names(out, v, "Layers", ", ", layer_name);
+    if (all_of_model(v)) {
+        put_names(out, v, "Model in the loop", "; ", model_name);
+        put_names(out, v, "Texts", ", ", text_name);
+        put_names(out, v, "Tasks", ", ", task_name);
+        put_names(out, v, "Settings", ", ", setting_name);
+    } else {
+        put_names(out, v, "Captures", "; ", capture_name);
+        put_names(out, v, "Layers", ", ", layer_name);
+    }
     put_names(out, v, "Tokens", ", ", length_name);
     put_names(out, v, "Computed in", "; ", type_name);
     put_names(out, v, "Methods", ", ", method_name);

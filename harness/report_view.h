@@ -17,7 +17,7 @@ typedef struct sb_report_view {
     const char *config; /**< the text of config.yaml, or NULL */
     const sb_record *records;
     int64_t n;
-    const sb_plot_group *groups; /**< as the plots group the records */
+    const sb_plot_group *groups; /**< of the records, and of stand-ins with the same indices */
     int64_t n_groups;
 } sb_report_view;
 
@@ -51,7 +51,8 @@ void sb_report_write_provenance(FILE *out, const sb_report_view *v);
  *  ones a floor: it is shown, and never the best. */
 bool sb_report_is_bound(const sb_plot_curve *c);
 
-/** Title of a group, "capture.h5 (model), bf16, cpu", to buf [SB_NAME_BYTES]. Returns buf. */
+/** Title of a group, "capture.h5 (model), bf16, cpu", or "model: text, all rows sparse, bf16, cpu",
+ *  to buf [SB_NAME_BYTES]. Returns buf. */
 const char *sb_report_title(const sb_plot_group *g, char *buf);
 
 /** Begin a table: a caption of its title, a note and what the numbers are of, then its column
@@ -67,6 +68,27 @@ void sb_report_real_cell(FILE *out, double x, const char *unit);
 
 /** The head of a row: a curve's label. */
 void sb_report_label(FILE *out, const char *label);
+
+/* ---- report_model.c --------------------------------------------------------------------- */
+
+/** Whether a record is finished and of a model in the loop. */
+bool sb_report_of_model(const sb_record *r);
+
+/** Whether a group is of a model in the loop: of stand-ins. */
+bool sb_report_is_model(const sb_plot_group *g);
+
+/** Whether a curve's method attends in some layers, heads or rows of a model alone. */
+bool sb_report_is_partial(const sb_plot_curve *c);
+
+/** Make stand-ins [n] of records, empty but for those of a model in the loop: for groups in which
+ *  layers are texts, rel_l2 is logit_kl, and where a method attends is one of its parameters. Group
+ *  by task and setting. They share all else with the records. Free them on failure too. */
+sb_status sb_report_stand_ins(const sb_record *records, int64_t n, sb_record **stand_ins,
+                              sb_err *err);
+void sb_report_stand_ins_free(sb_record *stand_ins, int64_t n);
+
+/** HTML: what the tables of such a group are of, and what is left out. */
+void sb_report_write_model_note(FILE *out, const sb_plot_group *g);
 
 /* ---- tables of one group, as HTML; nothing where there is nothing to say ---------------- */
 

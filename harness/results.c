@@ -1,10 +1,13 @@
 #include "harness/results.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/hash.h"
 #include "harness/mem.h"
 #include "harness/results_store.h"
 
@@ -32,6 +35,37 @@ const sb_column sb_columns[] = {
 #undef SB_COLUMN
 };
 const int sb_n_columns = (int)(sizeof sb_columns / sizeof sb_columns[0]);
+
+const char *const sb_identity_names[SB_N_IDENTITY] = {
+    "capture",   "model",     "layer",   "tokens",       "heads",   "kv_heads",
+    "head_dim",  "dtype",     "backend", "kernel",       "threads", "method",
+    "variant",   "params",    "block",   "match_target", "task",    "text",
+    "layer_set", "row_range", "setting", "head_set"};
+
+const sb_column *sb_column_find(const char *name)
+{
+    for (int i = 0; i < sb_n_columns; i++)
+        if (strcmp(sb_columns[i].name, name) == 0)
+            return &sb_columns[i];
+    return NULL;
+}
+
+uint64_t sb_identity_hash(const sb_record *r)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < SB_N_IDENTITY; i++) {
+        char number[32];
+        const sb_column *c = sb_column_find(sb_identity_names[i]);
+        const void *field = sb_column_of(c, r);
+        const char *text = number;
+        if (c->kind == SB_KIND_INT)
+            (void)snprintf(number, sizeof number, "%" PRId64, *(const int64_t *)field);
+        else
+            text = *(char *const *)field ? *(char *const *)field : "";
+        hash = sb_hash64(text, strlen(text) + 1, hash);
+    }
+    return hash ? hash : 1;
+}
 
 void sb_record_init(sb_record *r)
 {

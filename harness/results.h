@@ -87,6 +87,11 @@ typedef struct sb_run_dir sb_run_dir;
 sb_status sb_run_dir_open(const char *path, const char *config_text, bool fresh, sb_run_dir **dir,
                           sb_err *err);
 
+/** Create or reopen a directory that other processes share, each writing to a run directory of its
+ *  own below it: *lock, where >= 0 for close(), keeps out who wants all of it. As sb_run_dir_open
+ *  otherwise. */
+sb_status sb_run_dir_share(const char *path, int *lock, sb_err *err);
+
 /** Whether a finished record with that key is there. */
 bool sb_run_dir_has(const sb_run_dir *dir, uint64_t key);
 
@@ -101,6 +106,10 @@ sb_status sb_run_dir_append(sb_run_dir *dir, const sb_record *r, sb_err *err);
  * kept ones get their cell number. keys == NULL keeps all.
  */
 sb_status sb_run_dir_finish(sb_run_dir *dir, const uint64_t *keys, int64_t n, sb_err *err);
+
+/** Read all records again, after results.h5 was written by other means than these, and rewrite
+ *  results.csv. */
+sb_status sb_run_dir_reload(sb_run_dir *dir, sb_err *err);
 
 /** Release the lock and free. Records appended stay durable without finish. NULL is allowed. */
 void sb_run_dir_close(sb_run_dir *dir);

@@ -70,7 +70,8 @@ sb_status sb_run_load(const char *run_path, bool whole, sb_record_list *list, in
     sb_key_set cells = {0};
     char *store = sb_sprintf("%s/" SB_RESULTS_H5, run_path);
     char *folder = sb_sprintf("%s/" SB_CELLS_DIR, run_path);
-    if (!store || !folder) {
+    char *csv = sb_sprintf("%s/" SB_RESULTS_CSV, run_path);
+    if (!store || !folder || !csv) {
         st = sb_no_memory(err, "a file name");
         goto out;
     }
@@ -80,10 +81,14 @@ sb_status sb_run_load(const char *run_path, bool whole, sb_record_list *list, in
     *n_cells = list->n;
     for (int64_t i = 0; i < list->n; i++)
         SB_TRY(sb_key_add(&cells, list->items[i].key, err));
-    if (access(store, F_OK) == 0 || access(folder, F_OK) != 0)
+    bool ours = access(folder, F_OK) == 0;
+    if (access(store, F_OK) == 0 || (!ours && access(csv, F_OK) != 0))
         st = sb_store_load(store, whole, &cells, list, err);
+    else if (!ours)
+        st = sb_csv_load(run_path, list, err);
 out:
     sb_free(cells.keys);
+    sb_free(csv);
     sb_free(folder);
     sb_free(store);
     return st;
@@ -134,42 +139,55 @@ static sb_status number_cells(struct fold *f, const sb_keep *keep)
     return SB_OK;
 }
 
-/* Copies an object of `from`, in place of one of that name. */
-static sb_status copy_object(const struct fold *f, const char *at)
+/* Copies an object, in place of one of that name. */
+static sb_status copy_object(hid_t from, const sb_h5_out *to, const char *at, sb_err *err)
 {
-    if (H5Lexists(f->to.file, at, H5P_DEFAULT) > 0)
-        (void)H5Ldelete(f->to.file, at, H5P_DEFAULT);
-    herr_t copied = H5Ocopy(f->from, at, f->to.file, at, H5P_DEFAULT, H5P_DEFAULT);
-    return sb_h5_wrote(&f->to, copied, f->err);
+    if (H5Lexists(to->file, at, H5P_DEFAULT) > 0)
+        (void)H5Ldelete(to->file, at, H5P_DEFAULT);
+    return sb_h5_wrote(to, H5Ocopy(from, at, to->file, at, H5P_DEFAULT, H5P_DEFAULT), err);
 }
 
-static sb_status copy_provenance(const struct fold *f, hid_t group)
+static sb_status copy_provenance(hid_t from, hid_t group, const sb_h5_out *to, sb_err *err)
 {
     char at[32], *name = NULL;
-    sb_status st = sb_h5_get_text(group, "provenance", &name, f->err);
+    sb_status st = sb_h5_get_text(group, "provenance", &name, err);
     if (st == SB_OK && name[0]) {
         (void)snprintf(at, sizeof at, "/provenance/%.16s", name);
-        if (H5Lexists(f->to.file, at, H5P_DEFAULT) == 0)
-            st = copy_object(f, at);
+        if (H5Lexists(to->file, at, H5P_DEFAULT) == 0)
+            st = copy_object(from, to, at, err);
     }
     sb_free(name);
     return st;
 }
 
+sb_status sb_record_copy(hid_t from, const sb_h5_out *to, uint64_t key, sb_err *err)
+{
+    char at[32];
+    (void)snprintf(at, sizeof at, "/records/%016" PRIx64, key);
+    hid_t group = H5Gopen2(from, at, H5P_DEFAULT);
+    sb_status st = group < 0 ? sb_h5_bad(err, from, at + 1, "damaged; expected a record")
+                             : copy_provenance(from, group, to, err);
+    sb_h5_close(group);
+    return st == SB_OK ? copy_object(from, to, at, err) : st;
+}
+
+sb_status sb_record_renumber(const sb_h5_out *to, hid_t group, const char *column, int64_t number,
+                             sb_err *err)
+{
+    sb_status st = sb_h5_wrote(to, H5Adelete(group, column), err);
+    return st == SB_OK ? sb_h5_put_int(to, group, column, number, err) : st;
+}
+
 static herr_t copy_one(hid_t records, const char *name, const H5L_info_t *link, void *user)
 {
     struct fold *f = user;
-    char at[32];
+    uint64_t key;
     (void)link;
     if (!f->keep_all && !number_of(f, name))
         return 0;
-    (void)snprintf(at, sizeof at, "/records/%.16s", name);
-    hid_t group = H5Gopen2(records, name, H5P_DEFAULT);
-    f->st = group < 0 ? sb_h5_bad(f->err, records, name, "damaged; expected a record")
-                      : copy_provenance(f, group);
-    sb_h5_close(group);
-    if (f->st == SB_OK)
-        f->st = copy_object(f, at);
+    f->st = sb_key_parse(name, &key)
+                ? sb_record_copy(f->from, &f->to, key, f->err)
+                : sb_h5_bad(f->err, records, name, "damaged; expected a record");
     return f->st == SB_OK ? 0 : -1;
 }
 
@@ -183,11 +201,8 @@ static herr_t renumber_one(hid_t records, const char *name, const H5L_info_t *li
         return 0;
     hid_t group = H5Gopen2(records, name, H5P_DEFAULT);
     f->st = sb_h5_get_int(group, "cell", &cell, f->err);
-    if (f->st == SB_OK && cell != number->cell) {
-        f->st = sb_h5_wrote(&f->to, H5Adelete(group, "cell"), f->err);
-        if (f->st == SB_OK)
-            f->st = sb_h5_put_int(&f->to, group, "cell", number->cell, f->err);
-    }
+    if (f->st == SB_OK && cell != number->cell)
+        f->st = sb_record_renumber(&f->to, group, "cell", number->cell, f->err);
     sb_h5_close(group);
     return f->st == SB_OK ? 0 : -1;
 }

@@ -162,7 +162,7 @@ static sb_status get_series(hid_t group, sb_series *s, sb_err *err)
     return st;
 }
 
-static sb_status get_provenance(hid_t file, const char *name, char **text, sb_err *err)
+sb_status sb_provenance_load(hid_t file, const char *name, char **text, sb_err *err)
 {
     sb_status st = SB_OK;
     hid_t group = -1, set = -1, type = -1;
@@ -206,7 +206,7 @@ static sb_status get_record(hid_t file, hid_t group, bool whole, sb_record *r, s
         goto out;
     SB_TRY(sb_h5_get_int(group, "pos_bin", &r->pos_bin, err));
     SB_TRY(sb_h5_get_int(group, "map_side", &r->map_side, err));
-    SB_TRY(get_provenance(file, provenance, &r->provenance, err));
+    SB_TRY(sb_provenance_load(file, provenance, &r->provenance, err));
     for (int i = 0; i < SB_N_SERIES; i++)
         SB_TRY(get_series(group, &r->series[i], err));
 out:

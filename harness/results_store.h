@@ -31,6 +31,17 @@ static inline const void *sb_column_of(const sb_column *c, const sb_record *r)
     return (const char *)r + c->offset;
 }
 
+/** The columns, texts and integers, that say which cell a record is of: all that are not measured.
+ */
+enum { SB_N_IDENTITY = 22 };
+extern const char *const sb_identity_names[SB_N_IDENTITY];
+
+/** Hash of these columns, never 0; the same on every machine. */
+uint64_t sb_identity_hash(const sb_record *r);
+
+/** The column of a name, or NULL. */
+const sb_column *sb_column_find(const char *name);
+
 /** A growing list of records, owned. */
 typedef struct sb_record_list {
     sb_record *items;
@@ -53,6 +64,11 @@ sb_status sb_key_add(sb_key_set *set, uint64_t key, sb_err *err);
 #define SB_RESULTS_H5 "results.h5"
 #define SB_RESULTS_CSV "results.csv"
 #define SB_CELLS_DIR ".cells"
+#define SB_PARTS_DIR "parts"
+#define SB_PARTS_DONE ".merged" /* parts whose records are in results.h5 */
+#define SB_STARTED ".started"
+#define SB_NODES ".nodes"
+#define SB_PART_FACTS "part.yaml"
 
 /** Parse 16 hexadecimal digits. */
 bool sb_key_parse(const char *name, uint64_t *key);
@@ -81,12 +97,18 @@ sb_status sb_store_load(const char *path, bool whole, const sb_key_set *skip, sb
 /** Append the records under .cells, passing over damaged files. SB_NO_MEMORY. */
 sb_status sb_cells_load(const char *run_path, bool whole, sb_record_list *list, sb_err *err);
 
-/** Load all records of a run: first the *n_cells not yet folded, then those of results.h5. */
+/** Load all records of a run: first the *n_cells not yet folded, then those of results.h5. A
+ *  directory that holds neither but a results.csv: see sb_csv_load. */
 sb_status sb_run_load(const char *run_path, bool whole, sb_record_list *list, int64_t *n_cells,
                       sb_err *err);
 
 /** Order records by cell, then key. */
 void sb_records_sort(sb_record *records, int64_t n);
+
+/** Lock a run directory, new or ours, for this process alone; `fresh` removes our files, and
+ *  config.yaml is written, or must be the same (SB_USAGE). *lock, where >= 0, is for close(). */
+sb_status sb_run_claim(const char *path, const char *config_text, bool fresh, int *lock,
+                       sb_err *err);
 
 /** Path of a record's own file. NULL when memory runs out. */
 char *sb_cell_path(const char *run_path, uint64_t key);
@@ -102,8 +124,54 @@ typedef struct sb_keep {
 sb_status sb_store_fold(const char *run_path, const char *config_text, const sb_key_set *pending,
                         const sb_keep *keep, bool drops, sb_err *err);
 
+/** Copy a record with its provenance from an open store, in place of one of that key. SB_IO,
+ *  SB_BAD_DATA. */
+sb_status sb_record_copy(hid_t from, const sb_h5_out *to, uint64_t key, sb_err *err);
+
+/** Give a record's integer column another value. SB_IO. */
+sb_status sb_record_renumber(const sb_h5_out *to, hid_t group, const char *column, int64_t number,
+                             sb_err *err);
+
+/** What is known of a record without reading it whole. */
+typedef struct sb_stub {
+    uint64_t key;
+    int64_t cell, node;
+    uint64_t digest;     /**< of its capture */
+    char provenance[17]; /**< name of the text in its file, "" for none */
+    bool failed;
+} sb_stub;
+
+typedef struct sb_stub_list {
+    sb_stub *items;
+    int64_t n, capacity;
+} sb_stub_list;
+
+/** Append the records of a run directory, which another process may be writing to: with `keys` the
+ *  key alone is read. None when there is no such directory. A record that moves meanwhile may come
+ *  twice. SB_BAD_DATA. */
+sb_status sb_run_scan(const char *run_path, bool keys, sb_stub_list *list, sb_err *err);
+
+/** Whether a run directory has records that are not in its results.h5 yet. SB_NO_MEMORY. */
+sb_status sb_run_has_cells(const char *run_path, bool *has, sb_err *err);
+
+/** The text of that name under /provenance of an open store, for sb_free. SB_BAD_DATA. */
+sb_status sb_provenance_load(hid_t file, const char *name, char **text, sb_err *err);
+
 /** Make the CSV line of a record, newline included; r == NULL makes the header. */
 sb_status sb_csv_line(const sb_record *r, char **line, sb_err *err);
+
+/**
+ * Append the records of RUN/results.csv, which any program may have written: known columns in any
+ * order, `cell`, `status` and `method` among them; a missing column or an empty field keeps the
+ * initial value. Their provenance is the text of RUN/provenance.yaml where it is there, their
+ * config "", their key the hash of the columns that say which cell it is; they have no series.
+ * SB_BAD_DATA "file:line: column name: what; expected what", also when a cell comes twice.
+ */
+sb_status sb_csv_load(const char *run_path, sb_record_list *list, sb_err *err);
+
+/** The same of text in memory, which is overwritten; text[n_bytes] is NUL. `path` names it. */
+sb_status sb_csv_parse(char *text, size_t n_bytes, const char *path, const char *provenance,
+                       sb_record_list *list, sb_err *err);
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,6 @@
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness/fs.h"
@@ -15,9 +11,6 @@
 /* A fold copies all of results.h5, so it waits until there is half as much to add: over a run each
  * record is then copied about three times. */
 enum { MIN_FOLD = 64 };
-
-/* Marks a directory as ours, also when nothing else has been written yet. */
-static const char mark[] = "stembench run directory\n";
 
 struct sb_run_dir {
     char *path;
@@ -32,104 +25,6 @@ struct sb_run_dir {
 static char *join(const char *folder, const char *name)
 {
     return sb_sprintf("%s/%s", folder, name);
-}
-
-static bool is_empty(const char *path)
-{
-    DIR *folder = opendir(path);
-    bool empty = folder != NULL;
-    for (struct dirent *e; empty && (e = readdir(folder));)
-        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-                strcmp(e->d_name, ".lock") == 0;
-    if (folder)
-        (void)closedir(folder);
-    return empty;
-}
-
-/* Only a directory that bears the mark or results of ours may be written to. */
-static sb_status check_ours(const char *path, sb_err *err)
-{
-    sb_status st = SB_OK;
-    char *text = NULL, *lock = join(path, ".lock"), *store = join(path, SB_RESULTS_H5);
-    hid_t file = -1;
-    if (!lock || !store) {
-        st = sb_no_memory(err, "a file name");
-        goto out;
-    }
-    SB_TRY(sb_fs_read(lock, &text, err));
-    if ((text && strcmp(text, mark) == 0) || is_empty(path))
-        goto out;
-    st = sb_store_open(store, &file, NULL);
-    sb_h5_close(file);
-    if (st == SB_BAD_DATA)
-        st = sb_fail(err, SB_USAGE,
-                     "%s: holds files that are not of a run; expected a new or empty directory, "
-                     "or one of an earlier run",
-                     path);
-out:
-    sb_free(text);
-    sb_free(store);
-    sb_free(lock);
-    return st;
-}
-
-static sb_status take_lock(sb_run_dir *dir, sb_err *err)
-{
-    sb_status st = SB_OK;
-    struct stat info;
-    char *path = join(dir->path, ".lock");
-    if (!path)
-        return sb_no_memory(err, "a file name");
-    dir->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (dir->lock < 0)
-        st = sb_fs_fail(err, path, "create");
-    else if (flock(dir->lock, LOCK_EX | LOCK_NB) < 0)
-        st = errno == EWOULDBLOCK ? sb_fail(err, SB_IO, "%s: in use by another process", dir->path)
-                                  : sb_fs_fail(err, path, "lock");
-    else if (fstat(dir->lock, &info) == 0 && info.st_size != (off_t)strlen(mark)) {
-        st = ftruncate(dir->lock, 0) < 0
-                 ? sb_fs_fail(err, path, "write")
-                 : sb_fs_write_all(dir->lock, path, mark, strlen(mark), err);
-        if (st == SB_OK && fsync(dir->lock) < 0)
-            st = sb_fs_fail(err, path, "sync");
-    }
-    sb_free(path);
-    return st;
-}
-
-/* config.yaml goes last: while it is there, results left over are guarded by it. */
-static sb_status remove_ours(const char *path, sb_err *err)
-{
-    static const char *const ours[] = {
-        SB_CELLS_DIR, SB_RESULTS_H5, SB_RESULTS_H5 ".tmp", SB_RESULTS_CSV,    SB_RESULTS_CSV ".tmp",
-        "plots",      "peers.csv",   "report.html",        "config.yaml.tmp", "config.yaml"};
-    sb_status st = SB_OK;
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0] && st == SB_OK; i++) {
-        char *name = join(path, ours[i]);
-        st = name ? sb_fs_remove(name, err) : sb_no_memory(err, "a file name");
-        sb_free(name);
-    }
-    return st;
-}
-
-static sb_status settle_config(const sb_run_dir *dir, sb_err *err)
-{
-    sb_status st = SB_OK;
-    char *text = NULL, *path = join(dir->path, "config.yaml");
-    if (!path)
-        return sb_no_memory(err, "a file name");
-    SB_TRY(sb_fs_read(path, &text, err));
-    if (!text)
-        st = sb_fs_write(path, dir->config, strlen(dir->config), err);
-    else if (strcmp(text, dir->config) != 0)
-        st = sb_fail(err, SB_USAGE,
-                     "%s: holds a run of another config; --fresh starts over, --out picks another "
-                     "place",
-                     dir->path);
-out:
-    sb_free(text);
-    sb_free(path);
-    return st;
 }
 
 /* Rewrites results.csv from records, which heals a line that a kill left unfinished. */
@@ -171,9 +66,6 @@ sb_status sb_run_dir_open(const char *path, const char *config_text, bool fresh,
     char *cells = NULL;
     *out = NULL;
     sb_h5_quiet();
-    SB_CHECK(path[0] != '\0', err, SB_USAGE, "the run directory has no name");
-    SB_TRY(sb_fs_make_dirs(path, err));
-    SB_TRY(check_ours(path, err));
     dir = sb_alloc(1, sizeof *dir);
     if (!dir) {
         st = sb_no_memory(err, "the run directory");
@@ -188,10 +80,7 @@ sb_status sb_run_dir_open(const char *path, const char *config_text, bool fresh,
         st = sb_no_memory(err, "the run directory");
         goto out;
     }
-    SB_TRY(take_lock(dir, err));
-    if (fresh)
-        SB_TRY(remove_ours(path, err));
-    SB_TRY(settle_config(dir, err));
+    SB_TRY(sb_run_claim(path, config_text, fresh, &dir->lock, err));
     SB_TRY(sb_fs_make_dirs(cells, err));
     SB_TRY(load(dir, err));
     *out = dir;
@@ -277,6 +166,12 @@ sb_status sb_run_dir_finish(sb_run_dir *dir, const uint64_t *keys, int64_t n, sb
     sb_h5_quiet();
     sb_status st = fold(dir, &(sb_keep){keys, n}, err);
     return st == SB_OK ? load(dir, err) : st;
+}
+
+sb_status sb_run_dir_reload(sb_run_dir *dir, sb_err *err)
+{
+    sb_h5_quiet();
+    return load(dir, err);
 }
 
 void sb_run_dir_close(sb_run_dir *dir)

@@ -8,21 +8,6 @@
 #include "harness/arena.h"
 #include "harness/mem.h"
 
-/* The columns that say which cell it is. */
-static const char *const names[] = {
-    "capture", "model",  "layer",   "tokens", "heads",   "kv_heads", "head_dim", "dtype",
-    "backend", "kernel", "threads", "method", "variant", "params",   "block",    "match_target"};
-enum { N_NAMES = sizeof names / sizeof names[0] };
-_Static_assert((int)N_NAMES <= (int)SB_MAX_WHERE, "each column can have a condition");
-
-static const sb_column *column_of(const char *name)
-{
-    int i = 0;
-    while (strcmp(sb_columns[i].name, name) != 0)
-        i++;
-    return &sb_columns[i];
-}
-
 /* ---- reading ------------------------------------------------------------------------------- */
 
 static sb_status check_glob(const sb_node *glob, const char *name, sb_err *err)
@@ -38,21 +23,21 @@ static sb_status add(sb_where *where, const sb_node *key, const sb_node *globs, 
 {
     sb_status st = SB_OK;
     int i = 0;
-    while (i < N_NAMES && strcmp(names[i], key->text) != 0)
+    while (i < SB_N_IDENTITY && strcmp(sb_identity_names[i], key->text) != 0)
         i++;
-    if (i == N_NAMES)
-        return sb_node_unknown(key, "column", key->text, names, N_NAMES, err);
+    if (i == SB_N_IDENTITY)
+        return sb_node_unknown(key, "column", key->text, sb_identity_names, SB_N_IDENTITY, err);
+    const char *name = sb_identity_names[i];
     for (int j = 0; j < where->n; j++)
-        if (strcmp(where->list[j].column->name, names[i]) == 0)
-            return sb_node_fail(key, err, "'%s' is given twice; expected once, with a list",
-                                names[i]);
+        if (strcmp(where->list[j].column->name, name) == 0)
+            return sb_node_fail(key, err, "'%s' is given twice; expected once, with a list", name);
     if (globs->kind != SB_NODE_LIST)
-        SB_TRY(check_glob(globs, names[i], err));
+        SB_TRY(check_glob(globs, name, err));
     else if (globs->n == 0)
-        return sb_node_fail(globs, err, "%s is an empty list; expected globs", names[i]);
+        return sb_node_fail(globs, err, "%s is an empty list; expected globs", name);
     for (int64_t j = 0; globs->kind == SB_NODE_LIST && j < globs->n; j++)
-        SB_TRY(check_glob(globs->items[j], names[i], err));
-    where->list[where->n++] = (sb_condition){column_of(names[i]), globs};
+        SB_TRY(check_glob(globs->items[j], name, err));
+    where->list[where->n++] = (sb_condition){sb_column_find(name), globs};
 out:
     return st;
 }

@@ -8,8 +8,6 @@
 extern "C" {
 #endif
 
-enum { SB_MAX_WHERE = 16 };
-
 /** One condition: a column's text matches one of the globs. */
 typedef struct sb_condition {
     const sb_column *column;
@@ -19,7 +17,7 @@ typedef struct sb_condition {
 /** Conditions that a record meets all of; none: every record. */
 typedef struct sb_where {
     int n;
-    sb_condition list[SB_MAX_WHERE];
+    sb_condition list[SB_N_IDENTITY];
 } sb_where;
 
 /**

@@ -2,11 +2,18 @@
 (() => {
     const { el, num, tokens, select, mean } = report.kit;
 
-    const ERRORS = [
+    const LAYER_ERRORS = [
         ["rel_l2", "relative L2 error", v => v, true],
         ["rel_l2_p95", "95th percentile of the rows' errors", v => v, true],
         ["cosine_mean", "1 − mean cosine of the rows", v => 1 - v, false],
         ["mass_recall", "attention mass left out", v => 1 - v, false],
+    ];
+    const MODEL_ERRORS = [
+        ["logit_kl", "KL(dense, method), nats", v => v, true],
+        ["logit_mse", "mean squared difference of logits", v => v, true],
+        ["top1", "share of first choices that differ", v => 1 - v, false],
+        ["ppl", "perplexity", v => v, true],
+        ["rel_l2", "relative L2 error of the residual stream", v => v, true],
     ];
     const TIMES = [["total", "select + attend"], ["select", "select alone"], ["attend", "attend alone"]];
     const ROWS = [
@@ -16,7 +23,7 @@
     ];
     const BUDGET = "budget = (attend + select FLOPs) / dense causal FLOPs";
     const DENSITY = "density = kept / all causal blocks, forced blocks included";
-    const OVER = "Errors: geometric mean over layers; all else: mean.";
+    const over = () => `Errors: geometric mean over ${group.model ? "texts" : "layers"}; all else: mean.`;
     const NEAR = 1.5; /* a curve stands for a density if it has a point within this factor */
 
     /* Densities that many curves have in common, one of each 5 %: [density, number of curves]. */
@@ -42,6 +49,8 @@
     let run, position, charts, rows, keys, at; /* figures, boxes of names, selects */
     let group, setting, shown; /* the group, what tells its points apart, and the curves that are switched on */
 
+    /* The first is the points' own. */
+    const errors = () => group.model ? MODEL_ERRORS : LAYER_ERRORS;
     const method = i => run.get(group.points.find(p => p.curve === i).records[0], "method");
     const length = () => Number(at.tokens.input.value);
     const here = () => group.points.filter(p => p.tokens === length());
@@ -60,6 +69,7 @@
     function open(next) {
         group = next;
         setting = settings();
+        at.error.set(errors().map(e => [e[0], e[1]]));
         const used = group.curves.map((_, i) => i).filter(i => group.points.some(p => p.curve === i));
         const some = used.filter(i => group.curves[i].slot > 0).length;
         at.curves.set([["", some < used.length ? `chosen (${some} of ${used.length})` : `all (${used.length})`],
@@ -74,10 +84,10 @@
 
     /* What the run has not measured is not asked for. */
     function offer() {
-        const errors = group.points.some(p => p.rel_l2 > 0), times = group.points.some(p => p.total_ms > 0);
-        charts.flops.figure.hidden = charts.density.figure.hidden = at.error.box.hidden = !errors;
+        const known = group.points.some(p => p.rel_l2 > 0), times = group.points.some(p => p.total_ms > 0);
+        charts.flops.figure.hidden = charts.density.figure.hidden = at.error.box.hidden = !known;
         charts.time.figure.hidden = at.time.box.hidden = !times;
-        charts.speed.figure.hidden = !errors || !times;
+        charts.speed.figure.hidden = !known || !times;
         charts.length.figure.hidden = at.density.box.hidden = !times || group.lengths.length < 2;
         position.hidden = !group.points.some(p => ROWS.some(row => series(p, row).length));
     }
@@ -112,18 +122,19 @@
     const fade = label => [...Object.values(charts), rows].forEach(x => x.fade(label));
 
     function errorOf(p) {
-        const [name, , f, log] = ERRORS.find(e => e[0] === at.error.input.value);
-        return name === "rel_l2" ? p.rel_l2 : mean(p.records.map(i => run.get(i, name)).map(v => v === null ? null : f(v)), log);
+        const [name, , f, log] = errors().find(e => e[0] === at.error.input.value);
+        return isOwn() ? p.rel_l2 : mean(p.records.map(i => run.get(i, name)).map(v => v === null ? null : f(v)), log);
     }
 
-    const errorTitle = () => ERRORS.find(e => e[0] === at.error.input.value)[1];
+    const isOwn = () => at.error.input.value === errors()[0][0];
+    const errorTitle = () => errors().find(e => e[0] === at.error.input.value)[1];
 
     /* All that is known of a point, as the tooltip has it. */
     function facts(p) {
         const dense = group.dense_ms[group.lengths.indexOf(p.tokens)];
         const ms = v => v === null ? "-" : `${num(v, 3)} ms`;
-        const list = [["density", num(p.density, 3)], ["budget", num(p.budget, 3)], ["relative L2 error", num(p.rel_l2, 3)],
-            [errorTitle(), at.error.input.value === "rel_l2" ? "-" : num(errorOf(p), 3)],
+        const list = [["density", num(p.density, 3)], ["budget", num(p.budget, 3)], [errors()[0][1], num(p.rel_l2, 3)],
+            [errorTitle(), isOwn() ? "-" : num(errorOf(p), 3)],
             ["select", ms(p.select_ms)], ["attend", ms(p.attend_ms)],
             ["total", p.total_ms === null ? "-" : `${ms(p.total_ms)} (${num(p.total_ms_lo, 3)} to ${num(p.total_ms_hi, 3)})`],
             ["speedup", p.total_ms && dense ? num(dense / p.total_ms, 3) : "-"],
@@ -146,13 +157,14 @@
     }
 
     function drawErrors(points) {
-        const name = at.error.input.value, y = { title: errorTitle(), log: true };
+        const y = { title: errorTitle(), log: true };
         const own = group.dense_rel_l2[group.lengths.indexOf(length())];
-        const foot = own > 0 && name === "rel_l2" ? ` The dense kernel's own error: ${num(own, 2)}.` : "";
+        const foot = own > 0 && isOwn() ? ` The dense kernel's own error: ${num(own, 2)}.` : "";
         charts.flops.draw({ x: { title: "budget, share of dense FLOPs", log: true }, y, curves: curves(points, p => p.budget, errorOf),
-            front: name === "rel_l2" ? front(points.filter(p => shown.has(p.curve))) : null });
+            front: isOwn() ? front(points.filter(p => shown.has(p.curve))) : null });
         charts.density.draw({ x: { title: "density", log: true }, y, curves: curves(points, p => p.density, errorOf) });
-        charts.density.note.textContent = `${DENSITY}. ${OVER}${foot}`;
+        charts.flops.note.textContent = `${BUDGET}. Grey: no other point has as little of both. ${over()}`;
+        charts.density.note.textContent = `${DENSITY}. ${group.model ? "Of all layers and heads; in decoding, of the prefill alone. " : ""}${over()}${foot}`;
     }
 
     function drawTime(points) {
@@ -171,6 +183,7 @@
     function drawSpeed(points) {
         const drawn = curves(points, p => p.total_ms, errorOf), dense = group.dense_ms[group.lengths.indexOf(length())];
         const ys = drawn.flatMap(x => x.points.map(p => p.y));
+        charts.speed.note.textContent = `Down and left is better. ${over()}`;
         charts.speed.draw({ x: { title: "time of one layer, ms (select + attend)", log: true },
             y: { title: errorTitle(), log: true }, curves: drawn,
             lines: dense && ys.length ? [{ label: "dense", points: [[dense, Math.min(...ys)], [dense, Math.max(...ys)]] }] : [] });
@@ -229,10 +242,10 @@
     function makeFigures() {
         const { make } = report.chart;
         charts = {
-            flops: make("Error against FLOPs", `${BUDGET}. Grey: no other point has as little of both. ${OVER}`),
-            density: make("Error against density", `${DENSITY}. ${OVER}`),
+            flops: make("Error against FLOPs", ""),
+            density: make("Error against density", ""),
             time: make("Time against density", `${DENSITY}. Black: dense; dashed: ideal, dense time × density. Bars: 95 % interval of the median.`),
-            speed: make("Error against time", `Down and left is better. ${OVER}`),
+            speed: make("Error against time", ""),
             length: make("Speedup against length",
                 "speedup = dense time / (select + attend); above 1 is faster than dense. Bars: from the time's 95 % interval."),
         };
@@ -252,7 +265,6 @@
             rows: select("Show", refresh),
         };
         at.group.set(groups.map((g, i) => [i, g.title]));
-        at.error.set(ERRORS.map(e => [e[0], e[1]]));
         at.time.set(TIMES);
         at.rows.set(ROWS.map(r => [r[0], r[1]]));
     }

@@ -2,8 +2,10 @@
 (() => {
     const { el, svg, num } = report.kit;
     const PAGE = 100;
-    const USUAL = ["cell", "setting", "status", "layer", "tokens", "density", "rel_l2", "mass_recall",
+    const USUAL = ["cell", "curve", "status", "layer", "tokens", "density", "rel_l2", "mass_recall",
         "select_ms", "attend_ms", "total_ms", "speedup"];
+    const USUAL_OF_MODEL = ["cell", "curve", "status", "text", "task", "setting", "tokens", "density", "logit_kl",
+        "top1", "ppl", "score"];
     const OPS = {
         "=": (a, b) => a === b, "!=": (a, b) => a !== b, "<": (a, b) => a < b, "<=": (a, b) => a <= b,
         ">": (a, b) => a > b, ">=": (a, b) => a >= b,
@@ -15,9 +17,9 @@
         for (const g of run.data.groups)
             for (const p of g.points)
                 p.records.forEach(i => label.set(i, g.curves[p.curve].label));
-        const setting = i => label.get(i) || [run.get(i, "method"), run.get(i, "variant")].filter(Boolean).join(" ");
+        const curve = i => label.get(i) || [run.get(i, "method"), run.get(i, "variant")].filter(Boolean).join(" ");
         const columns = run.data.columns.map((c, k) => ({ name: c.name, text: c.kind === "text", of: i => run.data.records[i][k] }));
-        columns.splice(1, 0, { name: "setting", text: true, of: setting });
+        columns.splice(1, 0, { name: "curve", text: true, of: curve });
         return columns;
     }
 
@@ -94,7 +96,7 @@
         section.hidden = false;
         const columns = columnsOf(run);
         const all = run.data.records.map((_, i) => i);
-        let shown = new Set(USUAL), rows = all, down = false, by = null, most = PAGE;
+        let shown = new Set(all.every(i => run.get(i, "task")) ? USUAL_OF_MODEL : USUAL), rows = all, down = false, by = null, most = PAGE;
 
         const count = el("p", { class: "note", "aria-live": "polite" });
         const filter = el("input", { type: "search", spellcheck: "false", autocomplete: "off", autocapitalize: "off",

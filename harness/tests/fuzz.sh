@@ -8,13 +8,14 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "$1" && pwd)
 seconds=${2:-10}
 shift $(($# < 2 ? $# : 2))
-[ $# -gt 0 ] || set -- config gate capture
+[ $# -gt 0 ] || set -- config gate capture results_csv
 
 seeds=$build/fuzz-seeds
-mkdir -p "$seeds/config" "$seeds/gate" "$seeds/capture"
+mkdir -p "$seeds/config" "$seeds/gate" "$seeds/capture" "$seeds/results_csv"
 cp "$root"/configs/*.yaml "$seeds/config/"
 cp "$root"/configs/gates/*.yaml "$seeds/gate/"
 cp "$root"/harness/tests/corpus/capture/* "$seeds/capture/"
+cp "$root"/harness/tests/corpus/results_csv/* "$seeds/results_csv/"
 for level in 0 4; do
     "$build/stembench" synth --out "$seeds/capture/deflate-$level.h5" --tokens 24 --heads 2 --kv-heads 1 --dim 8 \
         --sinks 1 --needles 0 --compress $level >/dev/null

@@ -279,7 +279,7 @@
         $$("#records button").find(b => b.textContent === "Copy as CSV").click();
         await wait(50);
         const csv = copied.trim().split("\n");
-        check("rows are copied as CSV", csv[0].startsWith("cell,setting,")
+        check("rows are copied as CSV", csv[0].startsWith("cell,curve,")
             && csv.length === 1 + count(i => get(i, "layer") === 2) && csv.some(line => line.includes("\"\"'&\"")), csv.length);
         $$("#provenance button").find(b => b.textContent.includes("config")).click();
         await wait(50);

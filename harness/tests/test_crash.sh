@@ -106,7 +106,8 @@ finished() {
     : >"$2"
 }
 
-# storm NAME KILLS: NAME.yaml is run, killed and continued until it has been killed so many times.
+# storm NAME KILLS: NAME.yaml is run, killed and continued until it has been killed so many times; with --retry, as the
+# same cell may well be hit twice.
 storm() {
     local name=$1 kills=$2 n=0 tries=0 usual begin pause code
     rm -rf calm .cache
@@ -118,7 +119,7 @@ storm() {
         tries=$((tries + 1))
         [ $((tries % 4)) != 0 ] || rm -rf .cache # so that references are being written too
         pause=$(awk "BEGIN { print $RANDOM / 32768 * $usual }")
-        "$program" run "$name.yaml" --out "$name" --quiet >said.txt 2>&1 &
+        "$program" run "$name.yaml" --out "$name" --quiet --retry >said.txt 2>&1 &
         pid=$!
         sleep "$pause"
         kill -9 $pid 2>/dev/null
@@ -131,7 +132,7 @@ storm() {
         esac
     done
     [ $n = "$kills" ] || fail "$name: killed $n times, not $kills"
-    "$program" run "$name.yaml" --out "$name" --quiet >said.txt 2>&1 || fail "$name: $(cat said.txt)"
+    "$program" run "$name.yaml" --out "$name" --quiet --retry >said.txt 2>&1 || fail "$name: $(cat said.txt)"
     finished "$name" old.txt
 }
 storm on 25

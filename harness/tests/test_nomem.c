@@ -154,6 +154,7 @@ int main(void)
     expect_all_fail(ARGS("synth", "--out", "small.h5", "--tokens", "96", "--heads", "2",
                          "--kv-heads", "1", "--dim", "16", "--layers", "1", "--needles", "1"));
     expect_all_fail(ARGS("check", "timed.yaml", "--set", "streaming.window=[16, 32]"));
+    expect_all_fail(ARGS("check", "timed.yaml", "--shards", "3"));
     expect_all_fail(ARGS("inspect", "small.h5"));
     expect_all_fail(ARGS("inspect", "small.h5", "--layer", "0", "--tokens", "50", "--out", "raw"));
     expect_all_fail(ARGS("mask", "small.h5", "--layer", "0", "--method", "stem", "--set",
@@ -167,6 +168,10 @@ int main(void)
     expect_run(ARGS("run", "untimed.yaml", "--out", "run", "--quiet", "--threads", "1"), calm);
     sb_free(calm);
     expect_timed(ARGS("run", "timed.yaml", "--out", "run", "--quiet", "--threads", "1"));
+    EXPECT(program(ARGS("run", "timed.yaml", "--shard", "1/1", "--out", "shards", "--quiet")) == 0);
+    /* One without cells. */
+    expect_all_fail(ARGS("run", "timed.yaml", "--shard", "3/3", "--out", "shards", "--quiet"));
+    expect_all_fail(ARGS("merge", "shards"));
     EXPECT(chdir("/") == 0);
     return rig_close();
 }

@@ -67,4 +67,23 @@ drive() {
 }
 drive desktop
 drive phone --blink-settings=preferredColorScheme=0
+
+# ---- a model in the loop, of which there is a CSV alone --------------------------------------------------------
+mkdir "$tmp/model"
+awk 'BEGIN {
+    print "cell,status,method,params,model,tokens,dtype,backend,task,text,setting,density,flops_dense,flops_attend,flops_select,logit_kl,top1,ppl"
+    for (text = 0; text < 4; text++)
+        for (mu = 1; mu <= 3; mu++)
+            for (total = 1; total <= 2; total++)
+                printf "%d,ok,stem,mu=0.%d schedule.total=0.%d,M,4096,bf16,cpu,text,t%d,all,.%d,100,%d,1,%g,.9,12\n",
+                    n++, mu, total, text, total, 10 * total, mu / total / (text + 1)
+}' >"$tmp/model/results.csv"
+"$program" report "$tmp/model" >"$tmp/out.txt" 2>&1 || fail "a report of a CSV: $(cat "$tmp/out.txt")"
+timeout 120 "$browser" --headless --no-sandbox --disable-gpu --no-first-run --user-data-dir="$tmp/profile" --enable-logging=stderr \
+    --virtual-time-budget=10000 --dump-dom "file://$tmp/model/report.html" >"$tmp/model.txt" 2>"$tmp/model.log"
+grep 'CONSOLE' "$tmp/model.log" && fail "a model in the loop: words on the console"
+for text in '24 of 24 records' 'KL(dense, method), nats' 'share of first choices that differ' 'aria-pressed="true"' '>logit_kl<' \
+    'geometric mean over texts; all else'; do
+    sed '/id="data">$/,/^<\/script>$/d; /^<script>$/,/^<\/script>$/d' "$tmp/model.txt" | grep -qF "$text" || fail "a model in the loop: no '$text' on the page"
+done
 [ $failed = 0 ]

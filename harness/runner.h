@@ -1,0 +1,82 @@
+#ifndef SB_RUNNER_H
+#define SB_RUNNER_H
+
+#include "harness/evaluate.h"
+#include "harness/items.h"
+#include "harness/latency.h"
+#include "harness/parts.h"
+#include "harness/progress.h"
+#include "harness/run.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The inputs and the reference of the shape at hand, which its cells share. */
+typedef struct sb_shape_hold {
+    int64_t shape; /**< -1: none */
+    sb_tensors tensors;
+    sb_reference reference;
+    sb_on_device device;
+    sb_err refused;
+    sb_shape_data data;
+} sb_shape_hold;
+
+/** A process that computes items of a sweep, one after the other, into its part. */
+typedef struct sb_runner {
+    const sb_sweep *sweep;
+    const sb_run_options *options;
+    const volatile int *stop;
+    sb_run_summary *summary;
+    sb_exec exec[2]; /**< by backend */
+    uint64_t *keys;  /**< [n_cells] */
+    bool *todo;      /**< [n_cells] cells of its items that were not finished when it was opened, or
+                          are not yet */
+    sb_part part;
+    int64_t node; /**< what its records say; in a part the host's id, which merging numbers */
+    char *provenance;
+    sb_progress progress;
+    sb_peaks peaks;
+    sb_shape_hold hold;
+    sb_reference whole; /**< over all rows, of the layer at hand */
+    int64_t whole_of;   /**< first shape of the layer that `whole` belongs to, or -1 */
+} sb_runner;
+
+/**
+ * Check the data that the items read, and open the part (options->part; NULL: the whole run
+ * directory) that their records go to. The items are those that this process may be given. Close
+ * in any case.
+ */
+sb_status sb_runner_open(const sb_sweep *sweep, const sb_run_options *options, const sb_item *items,
+                         int64_t n_items, const volatile int *stop, sb_run_summary *summary,
+                         sb_runner *run, sb_err *err);
+
+/** Compute those cells of an item that are not finished, each durable when it is done; what is
+ *  finished stays in any case. A cell that killed two processes becomes a failed record.
+ *  SB_INTERRUPTED when asked to stop. Items of one shape in turn share its inputs. */
+sb_status sb_runner_item(sb_runner *run, const sb_item *item, sb_err *err);
+
+/** Fold what is finished into results.h5: wanted however the run ended. */
+sb_status sb_runner_finish(sb_runner *run, sb_err *err);
+
+void sb_runner_close(sb_runner *run);
+
+/** Read a shape's inputs and have its reference computed; it replaces the shape at hand. */
+sb_status sb_runner_hold(sb_runner *run, int64_t shape, sb_err *err);
+void sb_runner_release(sb_runner *run);
+
+/** Read the inputs of a shape. */
+sb_status sb_runner_read(const sb_runner *run, int64_t shape, sb_tensors *tensors, sb_err *err);
+
+/** The reference of a shape with inputs `in`: a prefix of the one of its layer, or its own, from
+ * the cache beside the capture or computed. */
+sb_status sb_runner_reference(sb_runner *run, int64_t shape, const sb_inputs *in, sb_reference *ref,
+                              sb_err *err);
+
+/** Where a shape is computed, and how. */
+const sb_exec *sb_runner_exec(const sb_runner *run, int64_t shape);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
