@@ -188,4 +188,5 @@ const sb_figure sb_figures[SB_N_FIGURES] = {
     {"model_length", NEEDS_TEXTS " and its baseline at two lengths or more", NULL, false,
      sb_model_write_length},
     {"model_residual", NEEDS_TEXTS " and residual.csv", NULL, false, sb_model_write_residual},
+    {"model_position", NEEDS_TEXTS " and positions.csv", NULL, false, sb_model_write_position},
 };

@@ -145,7 +145,7 @@ typedef struct sb_figure {
                              int64_t *n_rows, sb_err *err);
 } sb_figure;
 
-enum { SB_N_FIGURES = 20 };
+enum { SB_N_FIGURES = 21 };
 extern const sb_figure sb_figures[SB_N_FIGURES];
 
 /** Write the data of the picture `throughput`: what attention reaches at each density, against the

@@ -199,8 +199,10 @@ sb_status sb_model_write_tasks(const sb_model *m, const char *csv_path, const ch
                                int64_t *n_rows, sb_err *err);
 sb_status sb_model_write_length(const sb_model *m, const char *csv_path, const char *key_path,
                                 int64_t *n_rows, sb_err *err);
-/** Also SB_BAD_DATA for a wrong residual.csv. */
+/** These two also SB_BAD_DATA for a wrong residual.csv or positions.csv. */
 sb_status sb_model_write_residual(const sb_model *m, const char *csv_path, const char *key_path,
+                                  int64_t *n_rows, sb_err *err);
+sb_status sb_model_write_position(const sb_model *m, const char *csv_path, const char *key_path,
                                   int64_t *n_rows, sb_err *err);
 
 #ifdef __cplusplus

@@ -23,7 +23,7 @@ static const char *const kinds[SB_PUBLISHED_KINDS] = {"point", "vline",      "hl
 static const char *const marked[] = {
     "error_flops",  "error_density", "latency_length",  "speedup_length", "paired",
     "sweep",        "error_layer",   "schedule_length", "model_density",  "model_rows",
-    "model_layers", "model_length",  "model_residual"};
+    "model_layers", "model_length",  "model_residual",  "model_position"};
 
 enum { N_FIELDS = 6, N_MARKED = sizeof marked / sizeof marked[0] };
 

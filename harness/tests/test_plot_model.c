@@ -491,6 +491,18 @@ static void test_residual(void)
            lacks("residual", "model_residual.csv", "k=3") &&
            lacks("residual", "model_residual.csv", "oracle"));
 
+    TEST("divergences by position, likewise; other columns are passed over");
+    put("residual", "positions.csv",
+        "cell,kl_0,kl_1,top1_0,top1_1\n3,0.4,,1,1\n2,0.1,0.2,1,1\n1,0.2,0.1,1,\n0,0.2,0.4,0,1\n");
+    EXPECT(write_data(&s, "residual", NULL) == SB_UNAVAILABLE);
+    EXPECT(holds("residual", "model_position.csv",
+                 "\n1,1,1,0.25,0.2,0.0812687008,0.492194407,4,0.2,"));
+    EXPECT(holds("residual", "model_position.csv", "\n1,1,1,0.75,0.2,,,3,0.2,"));
+    EXPECT(holds("residual", "model_position.key.tsv", "by equal parts of the measured positions"));
+    put("residual", "positions.csv", "cell,kl_0,top1_0\n3,0.4\n0,0.4,1");
+    EXPECT(write_data(&s, "residual", NULL) == SB_BAD_DATA);
+    put("residual", "positions.csv", "cell,kl_0\n");
+
     TEST("a wrong residual.csv is refused with its line");
     static const struct {
         const char *text, *says;
@@ -499,7 +511,7 @@ static void test_residual(void)
         {"cell\n", "residual.csv:1: "},
         {"cell,layer_1\n", "residual.csv:1: "},
         {"cell,layer_0", "residual.csv:1: "},
-        {"cell,layer_0\n0,1\n1\n", "residual.csv:3: expected a cell's number, 1 errors"},
+        {"cell,layer_0\n0,1\n1\n", "residual.csv:3: expected a cell's number, 1 numbers"},
         {"cell,layer_0\n0,1,2\n", "residual.csv:2: "},
         {"cell,layer_0\n0,x\n", "residual.csv:2: "},
         {"cell,layer_0\nx,1\n", "residual.csv:2: "},
@@ -549,13 +561,19 @@ static void full_set(set *s)
                             NULL);
 }
 
-static void put_residual(const char *run)
+static void put_table(const char *run, const char *file, const char *header)
 {
     char text[4096];
-    int at = snprintf(text, sizeof text, "cell,layer_0,layer_1\n");
+    int at = snprintf(text, sizeof text, "%s\n", header);
     for (int i = 0; i < 64; i++)
         at += snprintf(text + at, sizeof text - (size_t)at, "%d,0.%d,0.5\n", i, i % 7 + 1);
-    put(run, "residual.csv", text);
+    put(run, file, text);
+}
+
+static void put_tables(const char *run)
+{
+    put_table(run, "residual.csv", "cell,layer_0,layer_1");
+    put_table(run, "positions.csv", "cell,kl_0,kl_1");
 }
 
 static void test_memory(void)
@@ -563,7 +581,7 @@ static void test_memory(void)
     TEST("an allocation that fails is reported and nothing leaks");
     set s;
     full_set(&s);
-    put_residual("memory");
+    put_tables("memory");
     put("memory", "published.csv",
         "figure,kind,x,y,label,source\nmodel_rows/logit MSE; 1/2 of the rows,point,.25,10,one,a\n");
     int64_t live = sb_mem_live(), tries = 0;
@@ -614,8 +632,8 @@ static void test_pictures(void)
     set s;
     sb_err err = {0};
     full_set(&s);
-    put_residual("once");
-    put_residual("again");
+    put_tables("once");
+    put_tables("again");
     for (int f = 0; f < 3; f++) {
         EXPECT_MSG(sb_plot_records(s.records, s.n, path_of("once", ""), formats[f], 1, &err) ==
                        SB_OK,
@@ -645,7 +663,7 @@ static void test_pictures(void)
 
     TEST("a model's figures have its name where a run has two models");
     (void)sb_record_set(&s.records[0].model, "other", NULL);
-    put_residual("models");
+    put_tables("models");
     EXPECT(sb_plot_records(s.records, s.n, path_of("models", ""), "svg", 1, &err) == SB_OK);
     EXPECT(is_file(path_of("models/plots", "model_density_tiny_f32_cpu.svg")) &&
            is_file(path_of("models/plots", "model_density_other_f32_cpu.svg")));
