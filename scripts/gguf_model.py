@@ -37,8 +37,7 @@ PRE_TOKENIZERS = {
 }
 
 
-def encode(model, text):
-    """Tokenise plain text (special tokens in it are not recognised); a BOS where the model wants one."""
+def make_tokenizer(model):
     kind = model.get("tokenizer.ggml.model")
     if kind != "gpt2":
         raise CaptureError(f"tokenizer {kind!r} is not supported: gpt2 (byte-level BPE) only")
@@ -51,9 +50,16 @@ def encode(model, text):
     tokenizer.pre_tokenizer = PRE_TOKENIZERS[pre]
     if "qwen" in pre:
         tokenizer.normalizer = normalizers.NFC()
-    ids = tokenizer.encode(text).ids
     add_bos = model.get("tokenizer.ggml.add_bos_token", pre == "llama-bpe")
-    return [model.get("tokenizer.ggml.bos_token_id")] + ids if add_bos else ids
+    return tokenizer, [model.get("tokenizer.ggml.bos_token_id")] if add_bos else []
+
+
+def encode(model, text):
+    """Tokenise plain text (special tokens in it are not recognised); a BOS where the model wants one."""
+    if model.tokenizer is None:
+        model.tokenizer = make_tokenizer(model)
+    tokenizer, first = model.tokenizer
+    return first + tokenizer.encode(text).ids
 
 
 # ---- model ----
@@ -72,6 +78,7 @@ class Model:
         except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
             raise CaptureError(f"{path}: not a readable GGUF file ({' '.join(str(error).split())})")
         self.compute = compute
+        self.tokenizer = None
         self.kept = {} if keep else None
         self.tensors = {tensor.name: tensor for tensor in self.reader.tensors}
         self.arch = self.get("general.architecture")

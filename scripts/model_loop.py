@@ -1,306 +1,217 @@
 #!/usr/bin/env python3
 """Put attention methods inside a running GGUF model; measure what comes out against dense attention.
 
-Every run of the config replaces attention in some layers, heads and rows by a method; one row of
-results.csv says, for one run and one text, how far logits, losses and the residual stream are from
-those of the same model with dense attention through the same kernels. Finished rows are kept: the
-same command continues.
+Every run of a config (model_config.py) replaces attention in some layers, heads and rows by a method. For each run
+and text, --out gets one row of results.csv: how far logits, losses and the residual stream are from those of the same
+model with dense attention through the same kernels; beside it residual.csv (its relative error after each layer) and
+positions.csv (KL and equal first choices in 16 equal parts of the measured positions). `stembench plot`, `compare`
+and `report` read the folder. Finished rows are kept: the same command continues.
 
 example:
-  model_loop.py configs/model/rows.yaml --model SmolLM2-135M-Instruct.Q4_1.gguf \\
-      --text jargon.txt.gz:52138 --text kjv.txt:1000 --out results/model/rows
+  model_loop.py configs/model/1-rows.yaml --model SmolLM2-135M-Instruct.Q4_1.gguf \\
+      --text jargon.txt.gz:52138 --text kjv.txt:1000 --out results/model/1-rows
 """
 import argparse
-import csv
-import itertools
+import hashlib
 import os
 import sys
 
 import numpy as np
-import yaml
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "stembench"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "stembench"))
+
+import model_config  # noqa: E402
+import model_engines  # noqa: E402
+import model_tasks  # noqa: E402
 import stembench  # noqa: E402
-
-from gguf_model import Model, encode, forward, output_head  # noqa: E402
+from model_attention import Mix, density_of, prefill_length, solve  # noqa: E402
+from model_records import PARTS, Results, provenance  # noqa: E402
 from stem_capture import CaptureError, Parser, read_text, run_main  # noqa: E402
-
-COLUMNS = ["status", "capture", "model", "tokens", "heads", "kv_heads", "head_dim", "dtype", "kernel", "method",
-           "params", "block", "density", "flops_dense", "flops_select", "flops_attend", "rel_l2",
-           "task", "score", "logit_kl", "logit_mse", "top1", "ppl", "text", "layer_set", "row_range", "setting",
-           "label"]
-KEY = ["text", "method", "params", "layer_set", "row_range", "setting"]
-KEYS = {"label", "method", "params", "layers", "heads", "rows", "setting"}
-SETTINGS = ("all", "decode")  # decode: the last eighth of the rows is dense, and alone is measured
-TAIL = 1 / 8
-
-
-# ---- configs ----
-
-def product(mapping):
-    """Every choice of one value from each list in a mapping; a list of lists holds lists."""
-    names = list(mapping)
-    options = [value if isinstance(value, list) else [value] for value in mapping.values()]
-    return [dict(zip(names, choice)) for choice in itertools.product(*options)]
-
-
-def flatten(params, prefix=""):
-    flat = {}
-    for name, value in params.items():
-        flat.update(flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
-    return flat
-
-
-def as_text(value):
-    if isinstance(value, list):
-        return "[" + " ".join(map(as_text, value)) + "]"
-    return f"{value:.12g}" if isinstance(value, (int, float)) else str(value)
-
-
-def expand(path):
-    """The config, and its runs: each a dict with the keys of KEYS, params as text."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
-    except OSError as error:
-        raise CaptureError(f"{path}: {error.strerror}", 2)
-    except yaml.YAMLError as error:
-        raise CaptureError(f"{path}: {' '.join(str(error).split())}", 2)
-    known = {"name", "tokens", "dtype", "positions", "runs"}
-    if not isinstance(config, dict) or set(config) - known or not config.get("runs"):
-        raise CaptureError(f"{path}: expected runs, and no other keys than {', '.join(sorted(known))}", 2)
-    runs = []
-    for entry in config["runs"]:
-        if set(entry) - KEYS or "method" not in entry:
-            raise CaptureError(f"{path}: a run has the keys {sorted(entry)}; expected method and some of "
-                               f"{sorted(KEYS - {'method'})}", 2)
-        for params, rows, setting in itertools.product(
-                product(flatten(entry.get("params", {}))), entry.get("rows", [[0, 1]]),
-                entry.get("setting", ["all"])):
-            if setting not in SETTINGS or len(rows) != 2 or not 0 <= rows[0] < rows[1] <= 1:
-                raise CaptureError(f"{path}: setting {setting}, rows {rows}; expected one of {SETTINGS} and "
-                                   "[from, to] within [0, 1]", 2)
-            runs.append({"label": entry.get("label", entry["method"]), "method": entry["method"],
-                         "params": " ".join(f"{name}={as_text(value)}" for name, value in params.items()),
-                         "layers": entry.get("layers", "all"), "heads": entry.get("heads", "all"),
-                         "rows": rows, "setting": setting})
-    return config, runs
-
-
-def members(what, n):
-    if what != "all" and not all(0 <= i < n for i in what):
-        raise CaptureError(f"layers or heads {what}; expected numbers from 0 to {n - 1}", 2)
-    return list(range(n)) if what == "all" else list(what)
-
-
-# ---- attention ----
-
-def rounded(x, dtype):
-    """x as the kernels take it. numpy has no bfloat16: its bits, rounded to nearest even."""
-    x = np.ascontiguousarray(x, np.float32)
-    if dtype != "bf16":
-        return x.astype({"f32": np.float32, "f16": np.float16}[dtype])
-    bits = x.view(np.uint32)
-    return ((bits + 0x7fff + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-
-
-def widened(x):
-    return (x.astype(np.uint32) << 16).view(np.float32) if x.dtype == np.uint16 else x.astype(np.float32)
-
-
-class Attention:
-    """Attention for forward(): a run's method in its layers, heads and rows, dense elsewhere.
-
-    run None: dense everywhere. FLOPs and densities are of the whole model, dense parts included.
-    """
-
-    def __init__(self, model, n, dtype, run=None):
-        self.n, self.dtype, self.run = n, dtype, run
-        self.layers = members(run["layers"], model.n_layers) if run else []
-        self.heads = members(run["heads"], model.heads) if run else []
-        self.rows = (0, n)
-        if run:
-            last = n - round(TAIL * n) if run["setting"] == "decode" else n
-            self.rows = tuple(min(round(share * n), last) for share in run["rows"])
-        self.plans, self.last, self.densities = {}, None, []
-        self.flops = dict.fromkeys(("dense", "attend", "select"), 0.0)
-        self.kernel, self.block = "", 0
-
-    def attend(self, method, params, layer, q, k, v, scale):
-        key = (method, layer if method != "dense" else 0)
-        if key not in self.plans:
-            self.plans[key] = stembench.Plan(q, k, v, method, params, scale=scale, layer=layer)
-        self.last = self.plans[key]
-        return widened(self.last(q, k, v)[0])
-
-    def __call__(self, layer, q, k, v, scale):
-        q, k, v = (rounded(x, self.dtype) for x in (q, k, v))
-        whole = self.rows == (0, self.n) and len(self.heads) == len(q)
-        sparse = layer in self.layers
-        out = None
-        if not (sparse and whole):
-            out = self.attend("dense", "", layer, q, k, v, scale)
-        if sparse:
-            own = self.attend(self.run["method"], self.run["params"], layer, q, k, v, scale)
-            if whole:
-                out = own
-            else:
-                lo, hi = self.rows
-                out[self.heads, lo:hi] = own[self.heads, lo:hi]
-        self.count(self.last)
-        return out
-
-    def count(self, plan):
-        stats = plan.stats()
-        density = 1.0
-        if stats.block:
-            n_rows = -(-self.n // stats.block)
-            kept = np.diff(stats.row_ptr).reshape(-1, n_rows)
-            causal = np.broadcast_to(np.arange(1, n_rows + 1), kept.shape)
-            start = np.arange(n_rows) * stats.block
-            ours = np.ix_(self.heads, np.flatnonzero((start >= self.rows[0]) & (start < self.rows[1])))
-            density = 1 - (causal[ours] - kept[ours]).sum() / causal.sum()
-            self.flops["select"] += stats.flops_select
-            self.block = stats.block
-        self.kernel = plan.kernel
-        self.densities.append(density)
-        self.flops["dense"] += stats.flops_dense
-        self.flops["attend"] += stats.flops_dense * density
 
 
 # ---- measures ----
 
-def log_softmax(logits):
-    logits -= logits.max(axis=1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return logits
-
-
-def compare_logits(model, dense, hidden, ids, positions):
-    """Means over `positions`: (loss, KL(dense || this), logit MSE, top-1 agreement)."""
-    head, targets = output_head(model), np.asarray(ids)[positions + 1]
-    sums = np.zeros(4)
-    for r in range(0, len(positions), 256):
-        rows, target = positions[r:r + 256], targets[r:r + 256]
-        a, b = dense[rows] @ head.T, hidden[rows] @ head.T
-        mse = np.mean((a - b) ** 2, axis=1)
-        same = a.argmax(axis=1) == b.argmax(axis=1)
-        a, b = log_softmax(a), log_softmax(b)
-        sums += [-b[np.arange(len(b)), target].sum(dtype=np.float64),
-                 np.einsum("ij,ij->", np.exp(a), a - b, dtype=np.float64), mse.sum(dtype=np.float64), same.sum()]
-    return sums / len(positions)
-
-
 class Text:
-    """A text's tokens, and what dense attention makes of them: computed when first asked for."""
+    """Tokens, what is measured of them, and what dense attention makes of them: computed when first asked for."""
 
-    def __init__(self, model, path, offset, n, dtype, positions=None):
-        self.name = f"{os.path.basename(path)}:{offset}"
-        self.ids = encode(model, read_text(path, offset))[:n]
-        if len(self.ids) < n:
-            raise CaptureError(f"{path}: {len(self.ids)} tokens after character {offset}; {n} are needed", 2)
-        self.model, self.dtype, self._dense = model, dtype, None
-        self.most = positions or n
+    def __init__(self, engine, task, path, offset, sample, n):
+        self.engine, self.task, self.file = engine, task, os.path.basename(path)
+        self.name = f"{self.file}:{offset}" + (f"#{sample}" if task != "text" else "")
+        prose = read_text(path, offset)[:12 * n]
+        if task == "text":
+            self.ids, self.answer = engine.encode(prose)[:n], None
+            if len(self.ids) < n:
+                raise CaptureError(f"{path}: {len(self.ids)} tokens after character {offset}; {n} are needed", 2)
+        else:
+            seed = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "little")
+            self.ids, self.answer = model_tasks.make(task, engine.encode, prose, n, seed)
+        self._dense = self._inputs = None
+
+    def measured(self, setting, most):
+        """Positions whose next token is predicted."""
+        if self.answer:
+            return np.arange(self.answer.start - 1, self.answer.stop - 1)
+        first, last = (prefill_length(len(self.ids), "decode") if setting == "decode" else 0), len(self.ids) - 2
+        return np.linspace(first, last, min(most or last + 1, last + 1 - first)).round().astype(int)
 
     def dense(self):
+        """(final hidden states, residual stream after each layer) of dense attention."""
         if self._dense is None:
             residual = []
-            hidden = forward(self.model, self.ids, Attention(self.model, len(self.ids), self.dtype),
-                             on_residual=lambda layer, h: residual.append(h.copy()))
+            hidden = self.engine.forward(self.ids, Mix(self.engine, len(self.ids)),
+                                         lambda layer, h: residual.append(self.engine.copy(h)))
             self._dense = hidden, residual
         return self._dense
 
-    def measure(self, run):
-        """The row of `run` on this text."""
-        n, model = len(self.ids), self.model
-        dense, residual = self.dense()
-        errors = np.zeros(model.n_layers)
-        first = n - round(TAIL * n) if run["setting"] == "decode" else 0
+    def inputs(self):
+        """Dense attention's [(q, k, v, scale)] by layer, as the kernels take them."""
+        if self._inputs is None:
+            mix, self._inputs, engine = Mix(self.engine, len(self.ids)), [], self.engine
+
+            def attention(layer, q, k, v, scale):
+                self._inputs.append((engine.copy(engine.narrow(q)), engine.copy(engine.narrow(k)),
+                                     engine.copy(engine.narrow(v)), scale))
+                return mix(layer, q, k, v, scale)
+            engine.forward(self.ids, attention)
+        return self._inputs
+
+    def params_of(self, run, solved):
+        """The run's parameters; what it solves for is solved on this text, from where `solved` ended before."""
+        if not run.solve:
+            return run.text()
+        name, sparse, dense, target = run.solve
+
+        def density(x):
+            return density_of(self.engine, self.inputs(), run, run.text(**{name: model_config.as_text(x)}))
+        solved[run.key()] = solve(density, sparse, dense, target, solved.get(run.key()))
+        return run.text(**{name: model_config.as_text(solved[run.key()])})
+
+    def head(self, run, params, status="ok", reason=""):
+        """What a row says of its run."""
+        engine = self.engine
+        layer_set, head_set, row_range, setting, task = run.where()
+        return {"status": status, "reason": reason, "capture": self.file, "model": engine.name, "layer": -1,
+                "tokens": len(self.ids), "heads": engine.heads, "kv_heads": engine.kv_heads, "head_dim": engine.d,
+                "dtype": engine.dtype, "backend": engine.backend.replace("torch-", ""),
+                "threads": len(os.sched_getaffinity(0)), "method": run.method, "params": params, "task": task,
+                "text": self.name, "layer_set": layer_set, "head_set": head_set, "row_range": row_range,
+                "setting": setting}
+
+    def measure(self, run, params, most):
+        """The row of `run`; residual errors by layer; KL and first choices by part."""
+        engine, n = self.engine, len(self.ids)
+        hidden_dense, residual = self.dense()
+        positions, errors = self.measured(run.setting, most), np.zeros(engine.n_layers)
+        first = prefill_length(n, run.setting) if run.setting == "decode" else 0
 
         def on_residual(layer, h):
-            d = residual[layer][first:]
-            errors[layer] = np.linalg.norm(h[first:] - d) / np.linalg.norm(d)
-
-        attention = Attention(model, n, self.dtype, run)
-        hidden = forward(model, self.ids, attention, on_residual=on_residual)
-        measured = np.linspace(first, n - 2, min(self.most, n - 1 - first)).round().astype(int)
-        loss, kl, mse, top1 = compare_logits(model, dense, hidden, self.ids, measured)
-        return {"status": "ok", "capture": self.name, "model": model.name, "tokens": n, "heads": model.heads,
-                "kv_heads": model.kv_heads, "head_dim": model.d, "dtype": self.dtype, "kernel": attention.kernel,
-                "method": run["method"], "params": run["params"], "block": attention.block,
-                "density": float(np.mean(attention.densities)), "flops_dense": attention.flops["dense"],
-                "flops_select": attention.flops["select"], "flops_attend": attention.flops["attend"],
-                "rel_l2": errors[-1], "task": "text", "score": -loss, "logit_kl": kl, "logit_mse": mse,
-                "top1": top1, "ppl": np.exp(loss), "text": self.name, "layer_set": describe(run["layers"]),
-                "row_range": "{:g}-{:g}".format(*run["rows"]), "setting": run["setting"], "label": run["label"],
-                "residual": errors}
-
-
-def describe(what):
-    return what if what == "all" else ",".join(map(str, what))
-
-
-# ---- results ----
-
-class Results:
-    """results.csv, and residual.csv with the residual stream's error after each layer; appended row by row."""
-
-    def __init__(self, directory):
-        os.makedirs(directory, exist_ok=True)
-        self.path = os.path.join(directory, "results.csv")
-        self.residual = os.path.join(directory, "residual.csv")
-        self.done = set()
-        if os.path.exists(self.path):
-            with open(self.path, newline="", encoding="utf-8") as file:
-                self.done = {tuple(row[name] for name in KEY) for row in csv.DictReader(file)}
-
-    def has(self, text, run):
-        return (text.name, run["method"], run["params"], describe(run["layers"]),
-                "{:g}-{:g}".format(*run["rows"]), run["setting"]) in self.done
-
-    def append(self, row):
-        errors = row.pop("residual")
-        self._write(self.residual, ["text", "label", "params", "row_range", "setting", "layer", "rel_l2"],
-                    [{**row, "layer": i, "rel_l2": f"{e:.6g}"} for i, e in enumerate(errors)])
-        self._write(self.path, COLUMNS, [{name: f"{x:.9g}" if isinstance(x, float) else x for name, x in row.items()}])
-
-    def _write(self, path, columns, rows):
-        new = not os.path.exists(path)
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
-            file.flush()
-            os.fsync(file.fileno())
+            errors[layer] = engine.distance(h[first:], residual[layer][first:])
+        if run.method == "dense":
+            mix, hidden = Mix(engine, n), hidden_dense
+            for _ in range(engine.n_layers):
+                mix.count(next(iter(engine.dense_plans.values())), None)
+        else:
+            mix = Mix(engine, n, run, params)
+            hidden = engine.forward(self.ids, mix, on_residual)
+        targets = np.asarray(self.ids)[positions + 1]
+        by_position = engine.compare(hidden_dense, hidden, targets, positions)
+        loss, kl, mse, same, right = by_position.mean(axis=1)
+        row = {**self.head(run, mix.resolved or params), "kernel": mix.kernel, "block": mix.block,
+               "density": mix.density, **{f"flops_{name}": value for name, value in mix.flops.items()},
+               "rel_l2": errors[-1], "score": -loss, "logit_kl": kl, "logit_mse": mse, "top1": same,
+               "ppl": np.exp(loss), "exact": int(right == 1) if self.answer else ""}
+        if run.solve:
+            row.update(match_target=f"density={run.solve[3]:g}", match_residual=mix.density / run.solve[3] - 1)
+        if self.answer:
+            return row, [], []
+        parts = np.array_split(by_position[[1, 3]], PARTS, axis=1)
+        return row, errors, [float(part[i].mean()) for i in (0, 1) for part in parts]
 
 
-def main():
+# ---- the loop ----
+
+def plan_cells(config, runs, texts):
+    """(cell number, (tokens, task, text index, sample, run)) of everything, for each task, setting and text dense first."""
+    cells = []
+    lengths = model_config.as_list(config["tokens"])
+    dense = {(run.task, run.setting): model_config.Run("dense", {}, None, None, (0, 1), run.setting, run.task, None, None)
+             for run in runs}
+    for tokens in lengths:
+        for task in dict.fromkeys(run.task for run in runs):
+            for text in range(len(texts)):
+                own = [run for key, run in dense.items() if key[0] == task]
+                own += [run for run in runs if run.task == task and (run.texts is None or text < run.texts)]
+                cells += [(tokens, task, text, sample, run)
+                          for sample in range(1 if task == "text" else config.get("samples", 1)) for run in own]
+    return list(enumerate(cells))
+
+
+def attempt(text, run, solved, positions):
+    """Text.measure of a run; a row with the reason where the method does not take the shape."""
+    params = run.text()
+    try:
+        params = text.params_of(run, solved)
+        return text.measure(run, params, positions)
+    except stembench.StembenchError as error:
+        if error.code != "unsupported":
+            raise CaptureError(f"{run.method} {params}: {error}", 2)
+        return text.head(run, params, status="unsupported", reason=str(error)), [], []
+
+
+def report(total, cell, row):
+    if row["status"] != "ok":
+        print(f"{cell + 1}/{total} {row['text']} {row['task']} {row['setting']} {row['method']} {row['params']}: "
+              f"{row['status']}, {row['reason']}", flush=True)
+        return
+    print(f"{cell + 1}/{total} {row['text']} {row['task']} {row['setting']} {row['method']} {row['params']}"
+          f" layers {row['layer_set']} heads {row['head_set']} rows {row['row_range']}: density {row['density']:.3f}"
+          f" KL {row['logit_kl']:.3g} MSE {row['logit_mse']:.3g} top-1 {row['top1']:.3f} ppl {row['ppl']:.3f}", flush=True)
+
+
+def parse(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="YAML file of runs")
     parser.add_argument("--model", required=True, help="GGUF file")
     parser.add_argument("--text", action="append", required=True, metavar="FILE:OFFSET",
                         help="text file (or .gz) and the character to start at; again for each text")
     parser.add_argument("--out", required=True, help="results directory")
+    parser.add_argument("--backend", default="cpu", choices=("cpu", "torch-cpu", "cuda"),
+                        help="cpu: numpy; cuda: transformers on the GPU; torch-cpu: the same on the CPU (default cpu)")
+    parser.add_argument("--small", action="store_true", help="what the config's section `small` leaves")
     parser.add_argument("--tokens", type=int, help="in place of the config's")
-    args = parser.parse_args()
-
-    config, runs = expand(args.config)
-    model = Model(args.model, np.float32, keep=True)
-    model.name = os.path.splitext(os.path.basename(args.model))[0]
-    n = args.tokens or config.get("tokens", model.context)
-    results = Results(args.out)
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="only the texts I, I + N, ...: for several GPUs")
+    parser.add_argument("--quiet", action="store_true", help="no line for each row")
+    args = parser.parse_args(argv)
+    args.texts = []
     for spec in args.text:
         path, _, offset = spec.rpartition(":")
-        text = Text(model, path or spec, int(offset) if path else 0, n, config.get("dtype", "bf16"), config.get("positions"))
-        for i, run in enumerate(runs):
-            if results.has(text, run):
-                continue
-            row = text.measure(run)
-            results.append(row)
-            print(f"{text.name} {i + 1}/{len(runs)} {run['label']} {run['params']} rows {row['row_range']} "
-                  f"{run['setting']}: density {row['density']:.3f} KL {row['logit_kl']:.3g} "
-                  f"MSE {row['logit_mse']:.3g} top-1 {row['top1']:.3f} ppl {row['ppl']:.3f}", flush=True)
+        if not path or not offset.isdigit():
+            raise CaptureError(f"--text {spec}; expected FILE:OFFSET", 2)
+        args.texts.append((path, int(offset)))
+    return args
+
+
+def main():
+    args = parse()
+    config = model_config.read(args.config, args.small)
+    engine = model_engines.make(args.model, args.backend, config.get("dtype", "bf16"))
+    runs = model_config.expand(args.config, config, engine)
+    config["tokens"] = args.tokens or config.get("tokens", engine.context)
+    texts = args.texts[:config.get("texts", len(args.texts))]
+    results = Results(args.out, args.config, provenance(engine, args, config), engine.n_layers)
+    part, n_parts = map(int, args.part.split("/"))
+    cells = plan_cells(config, runs, texts)
+    current, text, solved = None, None, {}
+    for cell, (tokens, task, i, sample, run) in cells:
+        if cell in results.done or i % n_parts != part - 1:
+            continue
+        if current != (tokens, task, i, sample):
+            current, text = (tokens, task, i, sample), Text(engine, task, *texts[i], sample, tokens)
+        row, errors, parts = attempt(text, run, solved, config.get("positions"))
+        results.append(cell, row, errors, parts)
+        if not args.quiet:
+            report(len(cells), cell, row)
     return 0
 
 
