@@ -17,7 +17,7 @@ all=(format scripts gcc headers-standalone symbol-prefixes nocuda clang asan ubs
 out=build-check
 jobs=$(nproc)
 # Left out with clang and under sanitizers: these build or repeat what other tests drive.
-repeats='planted|gate_quick|isa_|paper|examples'
+repeats='planted|gate_quick|isa_|paper|experiment|examples'
 slow="$repeats|field|golden|ceiling|properties|conformance|crash|nomem|plot"
 
 skip() { # REASON: this check cannot be made here
