@@ -128,22 +128,6 @@ static const sb_model_run *find_base(const sb_model_pick *p, rule k, const sb_mo
     return best;
 }
 
-static bool has_all_but_budget(const sb_record *a, const sb_record *b)
-{
-    sb_span name, value;
-    for (const char *at = a->params; sb_param_next(&at, &name, &value);)
-        if (!sb_param_is_budget(a->method, name) &&
-            !sb_span_same(value, sb_param_value(b->params, name)))
-            return false;
-    return true;
-}
-
-static bool same_but_budget(const sb_record *a, const sb_record *b)
-{
-    return sb_model_same(a->method, b->method) && has_all_but_budget(a, b) &&
-           has_all_but_budget(b, a);
-}
-
 /* The other end of a line: best beyond the run's density, else the nearest. */
 static const sb_model_run *find_other(const sb_model_pick *p, rule k, const sb_model_run *r,
                                       const sb_model_run *base)
@@ -153,7 +137,7 @@ static const sb_model_run *find_other(const sb_model_pick *p, rule k, const sb_m
     for (int64_t i = 0; i < p->n; i++) {
         const sb_model_run *other = p->runs[i];
         if (apart(other, base) < least_line || !serves(k, r, other) ||
-            !same_but_budget(base->first, other->first))
+            !sb_plot_same_curve(base->first, other->first))
             continue;
         bool beyond = (other->density > base->density) == above;
         if (!best || beyond > best_beyond ||

@@ -17,6 +17,7 @@ all=(format scripts gcc headers-standalone symbol-prefixes nocuda clang asan ubs
 out=build-check
 jobs=$(nproc)
 # Left out with clang and under sanitizers: these build or repeat what other tests drive.
+ends='nomem|crash|shards' # long, and AddressSanitizer's concern
 repeats='planted|gate_quick|isa_|paper|experiment|examples'
 slow="$repeats|field|golden|ceiling|properties|conformance|crash|nomem|plot"
 
@@ -67,7 +68,7 @@ check_headers-standalone() {
 
 check_gcc() {
     need gcc
-    CC=gcc ./scripts/test.sh
+    CC=gcc ./scripts/test.sh -j "$jobs"
 }
 
 check_symbol-prefixes() {
@@ -99,7 +100,7 @@ check_asan() {
 check_ubsan() {
     need gcc
     build ubsan all -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off -DSTEMBENCH_SANITIZE=undefined -DSTEMBENCH_WERROR=OFF &&
-        some_tests ubsan -E "$repeats" -j "$jobs"
+        some_tests ubsan -E "$repeats|$ends" -j "$jobs"
 }
 
 check_fuzz-smoke() {
