@@ -106,7 +106,8 @@ def density_of(engine, inputs, run, params):
 def solve(density, sparse, dense, target, start=None, tolerance=0.005, most=12):
     """The x between `sparse` and `dense` at which density(x), monotone from one to the other, is nearest to `target`.
 
-    A density of 0 says that x is out of range on the sparse side. Searches log density over log x, or over logit x where both ends are below 1; whole ends give a whole x.
+    A density of 0 says that x is out of range on the sparse side. Searches log density over log x, or over logit x
+    where both ends are below 1; whole ends give a whole x.
     """
     whole = isinstance(sparse, int) and isinstance(dense, int)
     inside = max(sparse, dense) < 1

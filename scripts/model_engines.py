@@ -1,8 +1,8 @@
 """What model_loop.py runs models with: numpy on the CPU, transformers with torch on a GPU (or the CPU).
 
-An engine has: name, n_layers, heads, kv_heads, d, context; encode(text) -> ids; forward(ids, attention, on_residual)
--> (final hidden states, [relative errors that on_residual returned]); compare(...); and for attention, which gets
-float32 arrays of the engine's kind: narrow, widen, empty_like, stream, dense_plans.
+An engine has: name, backend, dtype, n_layers, heads, kv_heads, d, context; encode(text) -> ids; forward(ids, attention,
+on_residual) -> final normed hidden states; copy, distance and compare for these; and for attention, which gets float32
+arrays of the engine's kind: narrow, widen, empty_like, stream, dense_plans.
 """
 import os
 
