@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness/mem.h"
@@ -41,6 +42,33 @@ sb_status sb_backends_open(const char *asked, sb_backend_choice of_config, sb_ba
     if (backends->choice == SB_BACKEND_CUDA && !backends->cuda)
         return sb_fail(err, SB_UNAVAILABLE, "backend cuda: %.400s", why.msg);
     return SB_OK;
+}
+
+/* CUDA does not look behind an entry that names none. */
+static int n_listed(const char *list)
+{
+    int n = 0;
+    while (*list && *list != ',' && *list != '-') {
+        n++;
+        list += strcspn(list, ",");
+        list += *list == ',';
+    }
+    return n;
+}
+
+void sb_device_pick(int local)
+{
+    static const char name[] = "CUDA_VISIBLE_DEVICES";
+    const char *list = getenv(name);
+    int n = list ? n_listed(list) : 0;
+    if (list && n == 0)
+        return;
+    for (int i = 0; list && i < local % n; i++)
+        list += strcspn(list, ",") + 1;
+    char *one = list ? sb_sprintf("%.*s", (int)strcspn(list, ","), list) : sb_sprintf("%d", local);
+    if (one)
+        (void)setenv(name, one, 1);
+    sb_free(one);
 }
 
 sb_backend sb_backend_for(const sb_backends *backends, sb_dtype dtype)

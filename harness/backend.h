@@ -23,6 +23,13 @@ typedef struct sb_backends {
 sb_status sb_backends_open(const char *asked, sb_backend_choice of_config, sb_backends *backends,
                            sb_err *err);
 
+/**
+ * Have this process see one device alone, before it uses CUDA: where CUDA_VISIBLE_DEVICES lists n,
+ * the (local mod n)-th of them, else the local-th of the host. For the processes of a host that are
+ * numbered from 0. Nothing changes where the list is empty, or when memory runs out.
+ */
+void sb_device_pick(int local);
+
 /** Where a problem of that dtype runs: with auto on the device when there is one that takes it. */
 sb_backend sb_backend_for(const sb_backends *backends, sb_dtype dtype);
 

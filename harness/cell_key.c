@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,18 +42,29 @@ static char *unit_text(const sb_problem *p, const sb_exec *exec)
     return sb_sprintf("\"%s%s%s\"", exec->device, forced ? ", " : "", forced ? forced : "");
 }
 
+/* The number of threads decides times on the CPU, and nothing else. */
+static const char *threads_text(const sb_sweep *sweep, const sb_exec *exec, char *buf, size_t bytes)
+{
+    if (!sweep->cfg->measure.latency.enabled || exec->backend != SB_CPU)
+        return "any";
+    (void)snprintf(buf, bytes, "%d", exec->n_threads);
+    return buf;
+}
+
 /* Everything that decides a result but the place of the capture. */
 static char *identity_text(const sb_sweep *sweep, int64_t shape, const sb_variant *v,
                            const sb_exec *exec, const char *unit, const char *params,
                            const char *target, const char *measure)
 {
+    char threads[16];
     const sb_shape_cell *s = &sweep->shapes[shape];
     return sb_sprintf("digest: %016" PRIx64 "\nlayer: %" PRId64 "\ntokens: %" PRId64
-                      "\ndtype: %s\nbackend: %s\nkernel: %s\nthreads: %d\nmethod: %s\n"
+                      "\ndtype: %s\nbackend: %s\nkernel: %s\nthreads: %s\nmethod: %s\n"
                       "params: \"%s\"\nmatch: \"%s\"\nmeasure: %s\n",
                       sweep->captures[s->capture].digest, s->layer, s->tokens,
                       sb_dtype_name(s->dtype), sb_backend_name(exec->backend), unit,
-                      exec->n_threads, v->method->name, params, target, measure);
+                      threads_text(sweep, exec, threads, sizeof threads), v->method->name, params,
+                      target, measure);
 }
 
 static char *target_text(const sb_sweep *sweep, const sb_variant *v)

@@ -45,7 +45,8 @@ static const command commands[] = {
      "  --backend B      cpu, cuda or auto\n"
      "  --isa LEVEL      highest instruction set to estimate for\n"
      "  --threads N      CPU threads to estimate for\n"
-     "  --shards N       estimate for N machines like this one, too\n"},
+     "  --shards N       estimate for N machines like this one, too\n"
+     "  --ranks R        estimate for R ranks under MPI, each with these threads, too\n"},
     {"merge", sb_cmd_merge, 1, 1, "RUN_DIR [options]",
      "take the parts of a run that was shared among processes into one results.h5",
      "  --force          also where cells are missing\n"
@@ -161,14 +162,20 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
                                  {"shard", &args->shard},
                                  {"set", NULL},
                                  {"where", NULL}};
-    const number_option numbers[] = {
-        {"threads", &args->threads, 1, 1024},       {"layer", &args->layer, 0, 1 << 20},
-        {"tokens", &args->tokens, 1, 1 << 27},      {"heads", &args->heads, 1, 4096},
-        {"kv-heads", &args->kv_heads, 1, 4096},     {"dim", &args->dim, 1, 4096},
-        {"dim-v", &args->dim_v, 1, 4096},           {"layers", &args->layers, 1, 1024},
-        {"sinks", &args->sinks, 0, 1 << 20},        {"needles", &args->needles, 0, 1024},
-        {"seed", &args->seed, 0, INT64_MAX},        {"compress", &args->compress, 0, 9},
-        {"shards", &args->shards, 1, SB_MAX_SHARDS}};
+    const number_option numbers[] = {{"threads", &args->threads, 1, 1024},
+                                     {"layer", &args->layer, 0, 1 << 20},
+                                     {"tokens", &args->tokens, 1, 1 << 27},
+                                     {"heads", &args->heads, 1, 4096},
+                                     {"kv-heads", &args->kv_heads, 1, 4096},
+                                     {"dim", &args->dim, 1, 4096},
+                                     {"dim-v", &args->dim_v, 1, 4096},
+                                     {"layers", &args->layers, 1, 1024},
+                                     {"sinks", &args->sinks, 0, 1 << 20},
+                                     {"needles", &args->needles, 0, 1024},
+                                     {"seed", &args->seed, 0, INT64_MAX},
+                                     {"compress", &args->compress, 0, 9},
+                                     {"shards", &args->shards, 1, SB_MAX_SHARDS},
+                                     {"ranks", &args->ranks, 1, 1 << 20}};
     enum {
         N_FLAGS = 5,
         N_TEXTS = sizeof texts / sizeof texts[0],
@@ -236,12 +243,18 @@ static sb_status parse_args(const command *cmd, int argc, char **argv, sb_args *
     return SB_OK;
 }
 
-int sb_threads_of(const sb_args *args)
+int sb_threads_asked(const sb_args *args)
 {
     const char *asked = getenv("OMP_NUM_THREADS");
     if (args->threads > 0)
         return (int)args->threads;
-    return asked && atoi(asked) > 0 ? omp_get_max_threads() : sb_cores();
+    return asked && atoi(asked) > 0 ? omp_get_max_threads() : 0;
+}
+
+int sb_threads_of(const sb_args *args)
+{
+    int asked = sb_threads_asked(args);
+    return asked > 0 ? asked : sb_cores();
 }
 
 sb_status sb_limit_isa(const sb_args *args, sb_err *err)
@@ -253,6 +266,20 @@ sb_status sb_limit_isa(const sb_args *args, sb_err *err)
         return sb_fail(err, SB_UNAVAILABLE,
                        "STEMBENCH_ISA_MAX is '%.40s'; expected amx, avx512, avx2 or x86-64", max);
     return SB_OK;
+}
+
+sb_status sb_load_experiment(const sb_args *args, sb_config *cfg, sb_backends *backends,
+                             sb_err *err)
+{
+    sb_status st = sb_config_load(args->operands[0], args->sets, args->n_sets, cfg, err);
+    if (st != SB_OK)
+        return st;
+    st = sb_backends_open(args->backend, cfg->backend, backends, err);
+    if (st == SB_OK)
+        st = sb_limit_isa(args, err);
+    if (st != SB_OK)
+        sb_config_free(cfg);
+    return st;
 }
 
 /* ---- small commands ------------------------------------------------------------------------ */

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "harness/status.h"
+#include "harness/backend.h"
+#include "harness/config.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,7 +22,7 @@ typedef struct sb_args {
     const char *sets[SB_MAX_SETS]; /**< --set, or --where */
     int64_t n_sets;
     /* Numbers, -1 where not given. */
-    int64_t threads, layer, tokens, shards;
+    int64_t threads, layer, tokens, shards, ranks;
     int64_t heads, kv_heads, dim, dim_v, layers, sinks, needles, seed, compress; /**< synth */
     bool fresh, quiet, force, retry, help;
 } sb_args;
@@ -38,12 +39,20 @@ sb_status sb_cmd_report(const sb_args *args, sb_err *err);
 sb_status sb_cmd_merge(const sb_args *args, sb_err *err);
 sb_status sb_cmd_compare(const sb_args *args, sb_err *err);
 
-/** Threads to use: as asked, else OMP_NUM_THREADS, else one for each core this process may use. */
+/** Threads that --threads or else OMP_NUM_THREADS ask for; 0: neither. */
+int sb_threads_asked(const sb_args *args);
+
+/** Threads to use: as asked, else one for each core this process may use. */
 int sb_threads_of(const sb_args *args);
 
 /** Hold CPU dispatch to --isa, which must be there, or to STEMBENCH_ISA_MAX, which must be known.
  */
 sb_status sb_limit_isa(const sb_args *args, sb_err *err);
+
+/** Read the config that the first operand names, with --set, and open the backends that it and
+ *  --backend and --isa ask for. sb_config_free(cfg) afterwards, unless it failed. */
+sb_status sb_load_experiment(const sb_args *args, sb_config *cfg, sb_backends *backends,
+                             sb_err *err);
 
 /** The whole program: returns the process's exit code. */
 int sb_main(int argc, char **argv);

@@ -257,7 +257,7 @@ const char *sb_describe_change(const sb_comparison *c, const sb_pair *p, char *b
     return buf;
 }
 
-const char *sb_describe_place(const sb_place *place, char *buf)
+const char *sb_describe_place(const sb_worst_place *place, char *buf)
 {
     buf[0] = '\0';
     if (place->head >= 0)

@@ -76,7 +76,7 @@ static void write_gate(const sb_report *r, int64_t i, FILE *out)
     fputs("    </testcase>\n", out);
 }
 
-static const sb_place *place_of(const sb_report *r, int64_t pair)
+static const sb_worst_place *place_of(const sb_report *r, int64_t pair)
 {
     for (int64_t i = 0; i < r->n_worst; i++)
         if (r->worst[i] == pair)
@@ -88,7 +88,7 @@ static void write_cell(const sb_report *r, int64_t i, FILE *out)
 {
     char line[SB_LINE];
     const sb_pair *p = &r->c->pairs[i];
-    const sb_place *place = place_of(r, i);
+    const sb_worst_place *place = place_of(r, i);
     open_case("cells", sb_describe_cell(r->c, p, line), out);
     if (sb_report_fails(r, p)) {
         fprintf(out, "      <failure type=\"%s\" message=\"", sb_outcome_name(p->outcome));

@@ -24,9 +24,9 @@ static int64_t largest_increase(const sb_series *x, const sb_series *y)
     return best;
 }
 
-static sb_place place_of(const sb_record *x, const sb_record *y)
+static sb_worst_place place_of(const sb_record *x, const sb_record *y)
 {
-    sb_place place = {.head = -1, .token = -1};
+    sb_worst_place place = {.head = -1, .token = -1};
     const sb_series *head_x = &x->series[SB_SERIES_HEAD_REL_L2];
     const sb_series *head_y = &y->series[SB_SERIES_HEAD_REL_L2];
     const sb_series *pos_x = &x->series[SB_SERIES_POS_REL_L2];
@@ -55,7 +55,7 @@ static sb_status find_places(sb_report *report, sb_err *err)
     int64_t base[SB_WORST], cand[SB_WORST], which[SB_WORST], n = 0;
     for (int64_t i = 0; i < report->n_worst; i++) {
         const sb_pair *p = &c->pairs[report->worst[i]];
-        report->places[i] = (sb_place){.head = -1, .token = -1};
+        report->places[i] = (sb_worst_place){.head = -1, .token = -1};
         if (p->outcome != SB_CELL_REGRESSED)
             continue;
         base[n] = p->base;

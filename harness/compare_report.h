@@ -12,12 +12,12 @@ extern "C" {
 enum { SB_WORST = 10, SB_LINE = 700 };
 
 /** Where within a cell the error grew most. */
-typedef struct sb_place {
+typedef struct sb_worst_place {
     int64_t head; /**< -1: not known */
     double head_before, head_after;
     int64_t token, n_tokens; /**< first query token and size of the position bin; -1: not known */
     double tokens_before, tokens_after;
-} sb_place;
+} sb_worst_place;
 
 /** All that a report tells. */
 typedef struct sb_report {
@@ -26,7 +26,7 @@ typedef struct sb_report {
     sb_gate_result *results; /**< [gates->n] */
     int64_t n_gates_failed;
     int64_t n_worst, worst[SB_WORST]; /**< indices of pairs, worst first */
-    sb_place places[SB_WORST];
+    sb_worst_place places[SB_WORST];
     bool failed; /**< a gate failed, or without gates the comparison regressed, or cells are gone */
 } sb_report;
 
@@ -62,7 +62,7 @@ const char *sb_describe_cell(const sb_comparison *c, const sb_pair *p, char *buf
 /** What became of it: "pattern differs; rel_l2 0.1 -> 0.2 (+100%, tolerance 0.001)" */
 const char *sb_describe_change(const sb_comparison *c, const sb_pair *p, char *buf);
 /** "head 3: rel_l2 0.1 -> 0.3; tokens 512 to 575: 0.1 -> 0.4", or "" */
-const char *sb_describe_place(const sb_place *place, char *buf);
+const char *sb_describe_place(const sb_worst_place *place, char *buf);
 /** One word for an outcome. */
 const char *sb_outcome_name(sb_outcome outcome);
 

@@ -12,38 +12,6 @@
 
 /* ---- whole records ------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
-}
-
-static bool wanted(const sb_compare_run *run, uint64_t key, const int64_t *indices, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        if (run->list.items[indices[i]].key == key)
-            return true;
-    return false;
-}
-
-/* Loads from results.h5 what is wanted: all others are skipped. A CSV is loaded as a whole. */
-static sb_status load_stored(const sb_compare_run *run, const int64_t *indices, int64_t n,
-                             const char *store, sb_record_list *list, sb_err *err)
-{
-    if (access(store, F_OK) != 0)
-        return sb_csv_load(run->path, list, err);
-    sb_key_set skip = {.keys = sb_alloc(run->list.n, sizeof *skip.keys)};
-    if (!skip.keys)
-        return sb_no_memory(err, "the keys of a run");
-    for (int64_t i = 0; i < run->list.n; i++)
-        if (!wanted(run, run->list.items[i].key, indices, n))
-            skip.keys[skip.n++] = run->list.items[i].key;
-    qsort(skip.keys, (size_t)skip.n, sizeof *skip.keys, by_value);
-    sb_status st = sb_store_load(store, true, &skip, list, err);
-    sb_free(skip.keys);
-    return st;
-}
-
 static void move_record(sb_record *to, sb_record *from)
 {
     sb_record_free(to);
@@ -51,31 +19,62 @@ static void move_record(sb_record *to, sb_record *from)
     sb_record_init(from);
 }
 
+static sb_status find_in_cells(const sb_compare_run *run, uint64_t key, sb_record *whole,
+                               bool *found, sb_err *err)
+{
+    hid_t file = -1;
+    char *cell = sb_cell_path(run->path, key);
+    sb_status st = cell ? SB_OK : sb_no_memory(err, "a file name");
+    *found = false;
+    if (st == SB_OK && access(cell, F_OK) == 0) {
+        st = sb_store_open(cell, &file, err);
+        if (st == SB_OK)
+            st = sb_store_find(file, key, whole, found, err);
+        sb_h5_close(file);
+    }
+    sb_free(cell);
+    return st;
+}
+
+static sb_status find_in_csv(const sb_compare_run *run, const int64_t *indices, int64_t n,
+                             sb_record *whole, sb_err *err)
+{
+    sb_record_list list = {0};
+    sb_status st = sb_csv_load(run->path, &list, err);
+    for (int64_t i = 0; i < n && st == SB_OK; i++)
+        for (int64_t j = 0; j < list.n; j++)
+            if (list.items[j].key == run->list.items[indices[i]].key)
+                move_record(&whole[i], &list.items[j]);
+    sb_records_free(list.items, list.n);
+    return st;
+}
+
 sb_status sb_compare_run_whole(const sb_compare_run *run, const int64_t *indices, int64_t n,
                                sb_record *whole, sb_err *err)
 {
     sb_status st = SB_OK;
-    sb_record_list list = {0};
+    hid_t file = -1;
     char *store = sb_sprintf("%s/" SB_RESULTS_H5, run->path);
-    SB_CHECK(store, err, SB_NO_MEMORY, "out of memory for a file name");
     for (int64_t i = 0; i < n; i++)
         sb_record_init(&whole[i]);
+    SB_CHECK(store, err, SB_NO_MEMORY, "out of memory for a file name");
     for (int64_t i = 0; i < n; i++) {
-        char *cell = sb_cell_path(run->path, run->list.items[indices[i]].key);
-        SB_CHECK(cell, err, SB_NO_MEMORY, "out of memory for a file name");
-        st = access(cell, F_OK) == 0 ? sb_store_load(cell, true, NULL, &list, err) : SB_OK;
-        sb_free(cell);
-        if (st != SB_OK)
+        uint64_t key = run->list.items[indices[i]].key;
+        bool found;
+        SB_TRY(find_in_cells(run, key, &whole[i], &found, err));
+        if (!found && access(store, F_OK) != 0) {
+            st = find_in_csv(run, indices, n, whole, err);
             goto out;
+        }
+        if (!found && file < 0)
+            SB_TRY(sb_store_open(store, &file, err));
+        if (!found)
+            SB_TRY(sb_store_find(file, key, &whole[i], &found, err));
     }
-    if (list.n < n)
-        SB_TRY(load_stored(run, indices, n, store, &list, err));
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < list.n; j++)
-            if (list.items[j].key == run->list.items[indices[i]].key)
-                move_record(&whole[i], &list.items[j]);
 out:
-    sb_records_free(list.items, list.n);
+    for (int64_t i = 0; i < n && st != SB_OK; i++)
+        sb_record_free(&whole[i]);
+    sb_h5_close(file);
     sb_free(store);
     return st;
 }
@@ -219,10 +218,9 @@ sb_status sb_compare_run_load(const char *path, const sb_where *where, sb_compar
                               sb_err *err)
 {
     sb_status st = SB_OK;
-    int64_t n_cells = 0;
     *run = (sb_compare_run){.path = path};
     sb_h5_quiet();
-    SB_TRY(sb_run_load(path, false, &run->list, &n_cells, err));
+    SB_TRY(sb_run_load(path, SB_COLUMNS, &run->list, err));
     sb_records_sort(run->list.items, run->list.n);
     filter(run, where);
     run->from_csv = run->list.n > 0;

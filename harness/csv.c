@@ -71,25 +71,32 @@ sb_status sb_csv_line(const sb_record *r, char **line, sb_err *err)
         at = r && c->kind != SB_KIND_TEXT ? put_number(at, c, r) : put_text(at, text_of(c, r));
         *at++ = i + 1 < sb_n_columns ? ',' : '\n';
     }
-    *at = '\0';
+    *at++ = '\0';
+    char *fitting = sb_realloc(*line, at - *line, 1);
+    if (!fitting) {
+        sb_free(*line);
+        *line = NULL;
+        return sb_no_memory(err, "a line of the CSV");
+    }
+    *line = fitting;
     return SB_OK;
 }
 
-static sb_status write_lines(FILE *file, const char *path, const sb_record *records, int64_t n,
+static sb_status write_lines(FILE *file, const char *path, const sb_csv_row *rows, int64_t n,
                              sb_err *err)
 {
-    sb_status st = SB_OK;
-    for (int64_t i = -1; i < n && st == SB_OK; i++) {
-        char *line = NULL;
-        st = sb_csv_line(i < 0 ? NULL : &records[i], &line, err);
-        if (st == SB_OK && fputs(line, file) == EOF)
-            st = sb_fs_fail(err, path, "write");
-        sb_free(line);
-    }
+    char *header = NULL;
+    sb_status st = sb_csv_line(NULL, &header, err);
+    bool wrote = st == SB_OK && fputs(header, file) != EOF;
+    for (int64_t i = 0; i < n && wrote; i++)
+        wrote = fputs(rows[i].line, file) != EOF;
+    if (st == SB_OK && !wrote)
+        st = sb_fs_fail(err, path, "write");
+    sb_free(header);
     return st;
 }
 
-sb_status sb_csv_write(const char *path, const sb_record *records, int64_t n, sb_err *err)
+sb_status sb_csv_save(const char *path, const sb_csv_row *rows, int64_t n, sb_err *err)
 {
     sb_status st = SB_OK;
     FILE *file = NULL;
@@ -101,7 +108,7 @@ sb_status sb_csv_write(const char *path, const sb_record *records, int64_t n, sb
         st = sb_fs_fail(err, temporary, "create");
         goto out;
     }
-    st = write_lines(file, temporary, records, n, err);
+    st = write_lines(file, temporary, rows, n, err);
     if (fclose(file) != 0 && st == SB_OK)
         st = sb_fs_fail(err, temporary, "write");
     if (st == SB_OK)
@@ -110,5 +117,19 @@ sb_status sb_csv_write(const char *path, const sb_record *records, int64_t n, sb
         (void)unlink(temporary);
 out:
     sb_free(temporary);
+    return st;
+}
+
+sb_status sb_csv_write(const char *path, const sb_record *records, int64_t n, sb_err *err)
+{
+    sb_csv_row *rows = sb_alloc(n, sizeof *rows);
+    sb_status st = rows ? SB_OK : sb_no_memory(err, "the lines of a CSV");
+    for (int64_t i = 0; i < n && st == SB_OK; i++)
+        st = sb_csv_line(&records[i], &rows[i].line, err);
+    if (st == SB_OK)
+        st = sb_csv_save(path, rows, n, err);
+    for (int64_t i = 0; i < n && rows; i++)
+        sb_free(rows[i].line);
+    sb_free(rows);
     return st;
 }

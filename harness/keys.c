@@ -1,6 +1,7 @@
 #include "harness/keys.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "harness/mem.h"
 
@@ -42,6 +43,25 @@ static int64_t n_below(const sb_keys *keys, uint64_t bound)
             hi = mid;
     }
     return lo;
+}
+
+bool sb_keys_has(const sb_keys *keys, uint64_t key)
+{
+    int64_t i = n_below(keys, key);
+    return i < keys->n && keys->list[i] == key;
+}
+
+sb_status sb_keys_add(sb_keys *keys, uint64_t key, sb_err *err)
+{
+    if (sb_keys_has(keys, key))
+        return SB_OK;
+    int64_t i = n_below(keys, key);
+    sb_status st = sb_keys_push(keys, key, err);
+    if (st != SB_OK)
+        return st;
+    memmove(&keys->list[i + 1], &keys->list[i], (size_t)(keys->n - 1 - i) * sizeof *keys->list);
+    keys->list[i] = key;
+    return SB_OK;
 }
 
 int64_t sb_keys_count(const sb_keys *keys, uint64_t key)

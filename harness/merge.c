@@ -194,14 +194,17 @@ static sb_status remove_parts(const char *run_path, sb_err *err)
     sb_status st = SB_OK;
     char *parts = sb_sprintf("%s/" SB_PARTS_DIR, run_path);
     char *done = sb_sprintf("%s/" SB_PARTS_DONE, run_path);
-    SB_CHECK(parts && done, err, SB_NO_MEMORY, "out of memory for a file name");
+    char *locks = sb_sprintf("%s/" SB_ALONE, run_path);
+    SB_CHECK(parts && done && locks, err, SB_NO_MEMORY, "out of memory for a file name");
     SB_TRY(sb_fs_remove(done, err));
     if (rename(parts, done) < 0 && errno != ENOENT) {
         st = sb_fs_fail(err, parts, "rename");
         goto out;
     }
-    st = sb_fs_remove(done, err);
+    SB_TRY(sb_fs_remove(done, err));
+    st = sb_fs_remove(locks, err); /* nobody is left to time */
 out:
+    sb_free(locks);
     sb_free(done);
     sb_free(parts);
     return st;

@@ -65,32 +65,53 @@ sb_status sb_parts_list(const char *run_path, char ***names, int64_t *n, sb_err 
 
 /* ---- what is known -------------------------------------------------------------------------- */
 
-static sb_status add_known(const char *path, bool retry, sb_part *part, sb_err *err)
+typedef struct all_known {
+    sb_keys finished, died; /* of `died` a key for each death */
+} all_known;
+
+static sb_status add_known(const char *path, bool retry, all_known *all, sb_err *err)
 {
     sb_stub_list stubs = {0};
     sb_status st = sb_run_scan(path, !retry, &stubs, err);
     for (int64_t i = 0; i < stubs.n && st == SB_OK; i++)
         if (!stubs.items[i].failed || !retry)
-            st = sb_keys_push(&part->finished, stubs.items[i].key, err);
+            st = sb_keys_push(&all->finished, stubs.items[i].key, err);
     sb_free(stubs.items);
-    return st == SB_OK && !retry ? sb_starts_read(path, &part->died, err) : st;
+    return st == SB_OK && !retry ? sb_starts_read(path, &all->died, err) : st;
 }
 
-static sb_status load_known(const char *run_path, bool retry, sb_part *part, sb_err *err)
+static sb_status load_known(const char *run_path, bool retry, all_known *all, sb_err *err)
 {
     char **names = NULL;
     int64_t n = 0;
     sb_status st = sb_parts_list(run_path, &names, &n, err);
     if (st == SB_OK)
-        st = add_known(run_path, retry, part, err);
+        st = add_known(run_path, retry, all, err);
     for (int64_t i = 0; i < n && st == SB_OK; i++) {
         char *path = sb_part_path(run_path, names[i], NULL);
-        st = path ? add_known(path, retry, part, err) : sb_no_memory(err, "a file name");
+        st = path ? add_known(path, retry, all, err) : sb_no_memory(err, "a file name");
         sb_free(path);
     }
     sb_parts_free(names, n);
-    sb_keys_sort(&part->finished);
-    sb_keys_sort(&part->died);
+    sb_keys_sort(&all->finished);
+    sb_keys_sort(&all->died);
+    return st;
+}
+
+sb_status sb_parts_states(const char *run_path, bool retry, const uint64_t *keys, int64_t n,
+                          uint8_t *states, sb_err *err)
+{
+    all_known all = {0};
+    sb_status st = load_known(run_path, retry, &all, err);
+    for (int64_t i = 0; i < n && st == SB_OK; i++) {
+        int64_t n_died = sb_keys_count(&all.died, keys[i]);
+        bool finished = sb_keys_count(&all.finished, keys[i]) > 0;
+        states[i] = finished                    ? SB_CELL_FINISHED
+                    : n_died < SB_CELL_COMPUTED ? (uint8_t)n_died
+                                                : SB_CELL_COMPUTED - 1;
+    }
+    sb_free(all.died.list);
+    sb_free(all.finished.list);
     return st;
 }
 
@@ -170,7 +191,7 @@ sb_status sb_part_open(const char *run_path, const sb_part_options *options, sb_
     sb_status st = options->name ? open_below(run_path, options, path, part, err)
                                  : open_whole(run_path, options, part, err);
     sb_free(path);
-    return st == SB_OK ? load_known(run_path, options->retry, part, err) : st;
+    return st;
 }
 
 void sb_part_close(sb_part *part)
@@ -179,7 +200,5 @@ void sb_part_close(sb_part *part)
     sb_run_dir_close(part->dir);
     if (part->shared >= 0)
         (void)close(part->shared);
-    sb_free(part->finished.list);
-    sb_free(part->died.list);
     *part = (sb_part){.shared = -1, .starts = {.fd = -1}};
 }

@@ -22,25 +22,34 @@ typedef struct sb_part_options {
     const char
         *facts; /**< lines that all parts of a merge must agree on: "cells", "build", "data" */
     bool fresh; /**< of the whole run directory only: remove what is there */
-    bool retry; /**< failed cells, and cells that killed their process, are not finished */
+    bool retry; /**< forget the cells that killed their process */
 } sb_part_options;
 
 typedef struct sb_part {
     sb_run_dir *dir; /**< where finished records go */
     int shared;      /**< lock on RUN, or -1 */
     sb_starts starts;
-    sb_keys finished; /**< sorted: in RUN and all of its parts, when this one was opened */
-    sb_keys died;     /**< likewise: a key for each death */
 } sb_part;
 
 /**
  * Open for writing, alone. A part whose facts are others is started anew; the config of RUN must be
  * `config_text` (SB_USAGE), and is written where there is none. SB_IO, also when it is in use;
- * SB_BAD_DATA when finished records cannot be read. Close in any case.
+ * SB_BAD_DATA when its finished records cannot be read. Close in any case.
  */
 sb_status sb_part_open(const char *run_path, const sb_part_options *options, sb_part *part,
                        sb_err *err);
 void sb_part_close(sb_part *part);
+
+/** SB_CELL_COMPUTED: finished, but by this process itself. */
+enum { SB_CELL_COMPUTED = 254, SB_CELL_FINISHED = 255 };
+
+/**
+ * What RUN and all of its parts say of the cells with keys[n]: states[n] is SB_CELL_FINISHED, or
+ * else how many processes died of it. With `retry` failed cells are not finished, and deaths
+ * forgotten. SB_BAD_DATA when finished records cannot be read.
+ */
+sb_status sb_parts_states(const char *run_path, bool retry, const uint64_t *keys, int64_t n,
+                          uint8_t *states, sb_err *err);
 
 /** Names of the parts of a run directory, sorted, for sb_parts_free; none when there is no such
  *  directory. SB_NO_MEMORY. */

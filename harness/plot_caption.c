@@ -189,6 +189,10 @@ sb_status sb_plot_omissions(sb_sheet *s, const sb_plot_group *g, sb_err *err)
     if (g->n_incomplete > 0)
         SB_TRY(sb_sheet_key(s, 0, err, "Settings left out because a layer is missing: %" PRId64 ".",
                             g->n_incomplete));
+    if (g->n_mixed > 0)
+        SB_TRY(sb_sheet_key(
+            s, 0, err, "Times left out, of unlike machines at one length: %" PRId64 " length%s.",
+            g->n_mixed, g->n_mixed == 1 ? "" : "s"));
 out:
     return st;
 }

@@ -265,6 +265,10 @@ static void fill(sb_plot_group *g, const sb_record **own, const int64_t *ends, d
     drop_incomplete(g);
     for (int64_t i = 0; i < g->n_points; i++)
         combine_layers(&g->points[i], g->n_layers);
+    for (int k = 0; k < g->n_runs; k++) {
+        from = k > 0 ? ends[k - 1] : 0;
+        sb_plot_drop_mixed_times(g, own + from, ends[k] - from, k);
+    }
     qsort(g->points, (size_t)g->n_points, sizeof *g->points, by_curve);
     mark_pareto(g);
 }

@@ -64,7 +64,13 @@ typedef struct sb_plot_group {
     double *dense_rel_l2; /**< [n_runs, n_lengths] of the dense method, geometric mean; NaN where
                                none */
     int64_t n_incomplete; /**< points left out because a layer is missing */
+    int64_t n_mixed;      /**< lengths of runs whose times were taken on unlike machines */
 } sb_plot_group;
+
+/** Make the times of each length NaN, that of dense too, at which the records of a run in the
+ * group, own [n_own], were timed on unlike machines (sb_provenance_same_machine). */
+void sb_plot_drop_mixed_times(sb_plot_group *g, const sb_record *const *own, int64_t n_own,
+                              int run);
 
 /** Whether two records belong to the same group. */
 bool sb_plot_same_group(const sb_record *a, const sb_record *b);

@@ -28,16 +28,23 @@ bool sb_span_number(sb_span s, double *x)
     return *end == '\0' && isfinite(*x);
 }
 
+static bool parts(char c)
+{
+    return c == ' ' || c == ',' || c == ';';
+}
+
 bool sb_param_next(const char **at, sb_span *name, sb_span *value)
 {
     const char *p = *at ? *at : "";
-    p += strspn(p, " ,;");
+    while (parts(*p))
+        p++;
     name->at = p;
-    p += strcspn(p, "= ,;");
+    while (*p && *p != '=' && !parts(*p))
+        p++;
     name->n = (int)(p - name->at);
     p += *p == '=';
     value->at = p;
-    for (int depth = 0; *p && (depth > 0 || !strchr(" ,;", *p)); p++)
+    for (int depth = 0; *p && (depth > 0 || !parts(*p)); p++)
         depth += (*p == '[') - (*p == ']');
     value->n = (int)(p - value->at);
     *at = p;
@@ -75,4 +82,59 @@ char *sb_param_without(const char *params, sb_span skip)
         text = longer;
     }
     return text;
+}
+
+typedef struct param {
+    sb_span name, value;
+} param;
+
+static int by_name(sb_span a, sb_span b)
+{
+    int order = memcmp(a.at, b.at, (size_t)(a.n < b.n ? a.n : b.n));
+    return order != 0 ? order : a.n - b.n;
+}
+
+/* Adds a parameter in the order of names; the first of a name counts. */
+static void insert(param *params, int64_t *n, param p)
+{
+    int64_t i = *n;
+    while (i > 0 && by_name(p.name, params[i - 1].name) < 0)
+        i--;
+    if (i > 0 && sb_span_same(params[i - 1].name, p.name))
+        return;
+    memmove(&params[i + 1], &params[i], (size_t)(*n - i) * sizeof *params);
+    params[i] = p;
+    ++*n;
+}
+
+/* Every piece ends a line: there are no line ends in them. */
+static char *put(char *at, sb_span piece)
+{
+    memcpy(at, piece.at, (size_t)piece.n);
+    at[piece.n] = '\n';
+    return at + piece.n + 1;
+}
+
+char *sb_params_key(const char *method, const char *params, sb_span skip)
+{
+    int64_t n = 0, length = (int64_t)strlen(params ? params : "");
+    sb_span lead = sb_span_of(method ? method : "");
+    param *sorted = sb_alloc(length / 2 + 1, sizeof *sorted), p;
+    char *key = sb_alloc(lead.n + 2 * length + 4, 1);
+    for (const char *at = params; key && sorted && sb_param_next(&at, &p.name, &p.value);)
+        insert(sorted, &n, p);
+    char *end = key && sorted ? put(key, lead) : NULL;
+    for (int64_t i = 0; end && i < n; i++) {
+        p = sorted[i];
+        if (p.value.n == 0 || sb_span_same(p.name, skip) ||
+            (method && sb_param_is_budget(method, p.name)))
+            continue;
+        end = put(put(end, p.name), p.value);
+    }
+    if (!end) {
+        sb_free(key);
+        key = NULL;
+    }
+    sb_free(sorted);
+    return key;
 }

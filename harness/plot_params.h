@@ -32,6 +32,13 @@ bool sb_param_is_budget(const char *method, sb_span name);
 /** A params text without one of its parameters, for sb_free; NULL when memory runs out. */
 char *sb_param_without(const char *params, sb_span skip);
 
+/**
+ * The parameters that have a value, but `skip` and the method's budgets, in one order whatever that
+ * of the text: equal for records that differ in those alone. The method, which may be NULL, leads.
+ * For sb_free; NULL when memory runs out.
+ */
+char *sb_params_key(const char *method, const char *params, sb_span skip);
+
 #ifdef __cplusplus
 }
 #endif

@@ -135,6 +135,8 @@ static double baseline_ms(const sb_plot_group *g, int64_t tokens, size_t field)
 {
     double sum = 0;
     int64_t n = 0;
+    if (!isfinite(dense_ms(g, tokens)))
+        return NAN;
     for (int64_t i = 0; i < g->n_points; i++)
         for (int64_t l = 0; g->points[i].tokens == tokens && l < g->n_layers; l++) {
             double ms = *(const double *)((const char *)g->points[i].cells[l] + field);

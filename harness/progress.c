@@ -46,6 +46,15 @@ void sb_progress_doing(sb_progress *p, const char *what)
     }
 }
 
+void sb_progress_waiting(sb_progress *p, const char *what)
+{
+    if (p->waited && !p->terminal)
+        return;
+    p->waited = true;
+    p->last_ms = 0; /* long ago */
+    sb_progress_doing(p, what);
+}
+
 void sb_progress_done(sb_progress *p, double work)
 {
     p->n_done++;

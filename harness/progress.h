@@ -12,6 +12,7 @@ extern "C" {
  */
 typedef struct sb_progress {
     bool quiet, terminal;
+    bool waited; /**< a log says so */
     int64_t n_cells, n_done;
     double work, work_done; /**< estimated, any unit */
     double start_ms, last_ms;
@@ -21,6 +22,9 @@ void sb_progress_start(sb_progress *p, int64_t n_cells, double work, bool quiet)
 
 /** Say what is being done now. */
 void sb_progress_doing(sb_progress *p, const char *what);
+
+/** Say that nothing is done now; in a log, once. */
+void sb_progress_waiting(sb_progress *p, const char *what);
 
 /** A cell of that estimated work is done. */
 void sb_progress_done(sb_progress *p, double work);

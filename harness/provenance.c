@@ -3,6 +3,7 @@
 #include <hdf5.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -48,17 +49,65 @@ static void proc_field(const char *path, const char *key, char *value, size_t by
         (void)fclose(file);
 }
 
+/* The clock of a core, "unknown" where the machine does not tell. */
+static void core_mhz(int core, char *value, size_t bytes)
+{
+    char line[256];
+    int at = -1;
+    double mhz;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    (void)snprintf(value, bytes, "unknown");
+    while (file && fgets(line, sizeof line, file)) {
+        (void)sscanf(line, "processor : %d", &at);
+        if (at != core || sscanf(line, "cpu MHz : %lf", &mhz) != 1)
+            continue;
+        (void)snprintf(value, bytes, "%.0f", mhz);
+        break;
+    }
+    if (file)
+        (void)fclose(file);
+}
+
+/* A line that the kernel has of a core's clock, or "unknown". */
+static void core_setting(int core, const char *name, char value[64])
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpufreq/%s", core, name);
+    FILE *file = fopen(path, "r");
+    if (!file || !fgets(value, 64, file))
+        (void)snprintf(value, 64, "unknown");
+    value[strcspn(value, "\n")] = '\0';
+    if (file)
+        (void)fclose(file);
+}
+
+/* "2600 now, 800 to 3900; governor performance", of the core that this thread is on: others may
+ * idle. */
+static void describe_clock(char text[256])
+{
+    char now[32], low[64], high[64], governor[64], range[64] = "";
+    int core = sched_getcpu();
+    core_mhz(core, now, sizeof now);
+    core_setting(core, "cpuinfo_min_freq", low);
+    core_setting(core, "cpuinfo_max_freq", high);
+    core_setting(core, "scaling_governor", governor);
+    if (atol(high) > 0)
+        (void)snprintf(range, sizeof range, ", %ld to %ld", atol(low) / 1000, atol(high) / 1000);
+    (void)snprintf(text, 256, "%s now%s; governor %s", now, range, governor);
+}
+
 char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned, const char *device)
 {
     unsigned h5[3] = {0};
     int yaml[3] = {0};
-    char cpu[128], memory[64], utc[32];
+    char cpu[128], clock[256], memory[64], utc[32];
     struct utsname os = {0};
     time_t now = time(NULL);
     struct tm tm;
     (void)H5get_libversion(&h5[0], &h5[1], &h5[2]);
     yaml_get_version(&yaml[0], &yaml[1], &yaml[2]);
     proc_field("/proc/cpuinfo", "model name", cpu, sizeof cpu);
+    describe_clock(clock);
     proc_field("/proc/meminfo", "MemTotal", memory, sizeof memory);
     (void)uname(&os);
     (void)gmtime_r(&now, &tm);
@@ -73,6 +122,7 @@ char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned, 
                       "libyaml: %d.%d.%d\n"
                       "os: %s %s\n"
                       "cpu: \"%s\"\n"
+                      "cpu_mhz: \"%s\"\n"
                       "cores: %d\n"
                       "memory: %s\n"
                       "kernel: %s\n"
@@ -83,7 +133,7 @@ char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned, 
                       "utc: %s\n",
                       SB_VERSION, SB_COMMIT, (unsigned long long)sb_build_id(), COMPILER, SB_FLAGS,
                       SB_OPTIONS, h5[0], h5[1], h5[2], yaml[0], yaml[1], yaml[2], os.sysname,
-                      os.machine, cpu, n_cores, memory, kernel, n_threads,
+                      os.machine, cpu, clock, n_cores, memory, kernel, n_threads,
                       pinned ? "true" : "false", device, utc);
 }
 

@@ -12,9 +12,9 @@ extern "C" {
 const char *sb_version(void);
 
 /**
- * What made a result, as YAML: commit, compiler and flags, library versions, CPU, kernel, cores,
- * affinity, UTC time, and `device`, YAML lines of its own. No host name. A fresh string for
- * sb_free, or NULL when memory runs out.
+ * What made a result, as YAML: commit, compiler and flags, library versions, CPU, its clock as of
+ * now, kernel, cores, affinity, UTC time, and `device`, YAML lines of its own. No host name. A
+ * fresh string for sb_free, or NULL when memory runs out.
  */
 char *sb_provenance(const char *kernel, int n_cores, int n_threads, int pinned, const char *device);
 

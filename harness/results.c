@@ -113,65 +113,18 @@ sb_status sb_record_series(sb_record *r, enum sb_series_id id, const double *dat
     return SB_OK;
 }
 
-/* Room for one more element of a list that doubles. */
-static sb_status grow(void **items, int64_t n, int64_t *capacity, size_t bytes, sb_err *err)
-{
-    if (n < *capacity)
-        return SB_OK;
-    int64_t room = *capacity > 0 ? 2 * *capacity : 64;
-    void *grown = sb_realloc(*items, room, bytes);
-    if (!grown)
-        return sb_no_memory(err, "the records");
-    *items = grown;
-    *capacity = room;
-    return SB_OK;
-}
-
 sb_status sb_record_push(sb_record_list *list, sb_record **r, sb_err *err)
 {
-    void *items = list->items;
-    sb_status st = grow(&items, list->n, &list->capacity, sizeof *list->items, err);
-    list->items = items;
-    if (st != SB_OK)
-        return st;
+    if (list->n == list->capacity) {
+        int64_t room = list->capacity > 0 ? 2 * list->capacity : 64;
+        void *grown = sb_realloc(list->items, room, sizeof *list->items);
+        if (!grown)
+            return sb_no_memory(err, "the records");
+        list->items = grown;
+        list->capacity = room;
+    }
     *r = &list->items[list->n++];
     sb_record_init(*r);
-    return SB_OK;
-}
-
-/* Index of the first key that is not below `key`. */
-static int64_t lower_bound(const sb_key_set *set, uint64_t key)
-{
-    int64_t lo = 0, hi = set->n;
-    while (lo < hi) {
-        int64_t mid = lo + (hi - lo) / 2;
-        if (set->keys[mid] < key)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-bool sb_key_has(const sb_key_set *set, uint64_t key)
-{
-    int64_t i = lower_bound(set, key);
-    return i < set->n && set->keys[i] == key;
-}
-
-sb_status sb_key_add(sb_key_set *set, uint64_t key, sb_err *err)
-{
-    int64_t i = lower_bound(set, key);
-    if (i < set->n && set->keys[i] == key)
-        return SB_OK;
-    void *keys = set->keys;
-    sb_status st = grow(&keys, set->n, &set->capacity, sizeof *set->keys, err);
-    set->keys = keys;
-    if (st != SB_OK)
-        return st;
-    memmove(&set->keys[i + 1], &set->keys[i], (size_t)(set->n - i) * sizeof *set->keys);
-    set->keys[i] = key;
-    set->n++;
     return SB_OK;
 }
 
@@ -189,13 +142,13 @@ void sb_records_sort(sb_record *records, int64_t n)
         qsort(records, (size_t)n, sizeof *records, by_cell);
 }
 
-sb_status sb_results_read(const char *path, sb_record **records, int64_t *n, sb_err *err)
+static sb_status read_sorted(const char *path, sb_extent extent, sb_record **records, int64_t *n,
+                             sb_err *err)
 {
     sb_record_list list = {0};
-    int64_t n_cells = 0;
     *records = NULL;
     *n = 0;
-    sb_status st = sb_run_load(path, true, &list, &n_cells, err);
+    sb_status st = sb_run_load(path, extent, &list, err);
     if (st != SB_OK) {
         sb_records_free(list.items, list.n);
         return st;
@@ -204,6 +157,16 @@ sb_status sb_results_read(const char *path, sb_record **records, int64_t *n, sb_
     *records = list.items;
     *n = list.n;
     return SB_OK;
+}
+
+sb_status sb_results_read(const char *path, sb_record **records, int64_t *n, sb_err *err)
+{
+    return read_sorted(path, SB_WHOLE, records, n, err);
+}
+
+sb_status sb_results_columns(const char *path, sb_record **records, int64_t *n, sb_err *err)
+{
+    return read_sorted(path, SB_COLUMNS, records, n, err);
 }
 
 void sb_records_free(sb_record *records, int64_t n)

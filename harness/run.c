@@ -43,7 +43,13 @@ sb_status sb_run(const sb_sweep *sweep, const sb_run_options *options, sb_shard 
     if (st == SB_OK)
         st = keep_shard(items, &n, shard, err);
     if (st == SB_OK) {
-        st = sb_runner_open(sweep, options, items, n, stop, summary, &run, err);
+        st = sb_runner_init(sweep, options, stop, summary, &run, err);
+        if (st == SB_OK)
+            st = sb_runner_check(&run, items, n, err);
+        if (st == SB_OK)
+            st = sb_runner_open(&run, err);
+        if (st == SB_OK)
+            st = sb_runner_resume(&run, items, n, err);
         if (st == SB_OK)
             st = run_items(&run, items, n, err);
         sb_runner_close(&run);

@@ -102,9 +102,10 @@ static sb_status take_lock(const char *run_path, int how, int *lock, sb_err *err
 static sb_status remove_ours(const char *path, sb_err *err)
 {
     static const char *const ours[] = {
-        SB_RESULTS_CSV, SB_CELLS_DIR, SB_RESULTS_H5,   SB_RESULTS_H5 ".tmp", SB_RESULTS_CSV ".tmp",
-        "plots",        "peers.csv",  "report.html",   SB_PARTS_DIR,         SB_PARTS_DONE,
-        SB_STARTED,     SB_NODES,     SB_NODES ".tmp", "config.yaml.tmp",    "config.yaml"};
+        SB_RESULTS_CSV, SB_CELLS_DIR, SB_RESULTS_H5, SB_RESULTS_H5 ".tmp", SB_RESULTS_CSV ".tmp",
+        "plots",        "peers.csv",  "report.html", SB_PARTS_DIR,         SB_PARTS_DONE,
+        SB_STARTED,     SB_ALONE,     SB_NODES,      SB_NODES ".tmp",      "config.yaml.tmp",
+        "config.yaml"};
     sb_status st = SB_OK;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0] && st == SB_OK; i++) {
         char *name = join(path, ours[i]);

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,10 +17,11 @@ struct sb_run_dir {
     char *path;
     char *config;
     char *csv_path;
-    int lock;           /* holds a flock while open */
-    int csv;            /* open for appending */
-    sb_key_set keys;    /* all records */
-    sb_key_set pending; /* those not yet in results.h5 */
+    int lock;        /* holds a flock while open */
+    int csv;         /* open for appending */
+    bool in_order;   /* results.csv is as it would be written anew */
+    sb_keys keys;    /* all records */
+    sb_keys pending; /* those not yet in results.h5 */
 };
 
 static char *join(const char *folder, const char *name)
@@ -27,11 +29,59 @@ static char *join(const char *folder, const char *name)
     return sb_sprintf("%s/%s", folder, name);
 }
 
-/* Rewrites results.csv from records, which heals a line that a kill left unfinished. */
-static sb_status rewrite_csv(sb_run_dir *dir, sb_record *records, int64_t n, sb_err *err)
+/* ---- reading -------------------------------------------------------------------------------- */
+
+struct loading {
+    sb_run_dir *dir;
+    sb_csv_row *rows; /* [n] */
+    int64_t n, capacity;
+};
+
+static sb_status load_record(struct loading *l, const sb_record *r, sb_err *err)
 {
-    sb_records_sort(records, n);
-    sb_status st = sb_csv_write(dir->csv_path, records, n, err);
+    if (l->n == l->capacity) {
+        int64_t room = l->capacity > 0 ? 2 * l->capacity : 64;
+        sb_csv_row *grown = sb_realloc(l->rows, room, sizeof *grown);
+        if (!grown)
+            return sb_no_memory(err, "the lines of results.csv");
+        l->rows = grown;
+        l->capacity = room;
+    }
+    sb_csv_row row = {.cell = r->cell, .key = r->key};
+    sb_status st = sb_csv_line(r, &row.line, err);
+    if (st != SB_OK)
+        return st;
+    l->rows[l->n++] = row;
+    return sb_keys_push(&l->dir->keys, r->key, err);
+}
+
+static sb_status load_pending(void *user, sb_record *r, sb_err *err)
+{
+    struct loading *l = user;
+    sb_status st = sb_keys_add(&l->dir->pending, r->key, err);
+    return st == SB_OK ? load_record(l, r, err) : st;
+}
+
+static sb_status load_folded(void *user, sb_record *r, sb_err *err)
+{
+    struct loading *l = user;
+    return sb_keys_has(&l->dir->pending, r->key) ? SB_OK : load_record(l, r, err);
+}
+
+static int by_cell(const void *a, const void *b)
+{
+    const sb_csv_row *x = a, *y = b;
+    if (x->cell != y->cell)
+        return x->cell < y->cell ? -1 : 1;
+    return x->key < y->key ? -1 : x->key > y->key;
+}
+
+/* Writes results.csv anew, which heals a line that a kill left unfinished. */
+static sb_status rewrite_csv(sb_run_dir *dir, struct loading *l, sb_err *err)
+{
+    if (l->n > 1)
+        qsort(l->rows, (size_t)l->n, sizeof *l->rows, by_cell);
+    sb_status st = sb_csv_save(dir->csv_path, l->rows, l->n, err);
     if (st != SB_OK)
         return st;
     if (dir->csv >= 0)
@@ -43,18 +93,21 @@ static sb_status rewrite_csv(sb_run_dir *dir, sb_record *records, int64_t n, sb_
 static sb_status load(sb_run_dir *dir, sb_err *err)
 {
     sb_status st = SB_OK;
-    sb_record_list list = {0};
-    int64_t n_cells = 0;
-    SB_TRY(sb_run_load(dir->path, false, &list, &n_cells, err));
+    struct loading l = {.dir = dir};
+    char *store = join(dir->path, SB_RESULTS_H5);
+    SB_CHECK(store, err, SB_NO_MEMORY, "out of memory for a file name");
     dir->keys.n = dir->pending.n = 0;
-    for (int64_t i = 0; i < list.n; i++) {
-        SB_TRY(sb_key_add(&dir->keys, list.items[i].key, err));
-        if (i < n_cells)
-            SB_TRY(sb_key_add(&dir->pending, list.items[i].key, err));
-    }
-    SB_TRY(rewrite_csv(dir, list.items, list.n, err));
+    SB_TRY(sb_cells_visit(dir->path, SB_COLUMNS, load_pending, &l, err));
+    if (access(store, F_OK) == 0)
+        SB_TRY(sb_file_visit(store, SB_COLUMNS, load_folded, &l, err));
+    sb_keys_sort(&dir->keys);
+    SB_TRY(rewrite_csv(dir, &l, err));
+    dir->in_order = true;
 out:
-    sb_records_free(list.items, list.n);
+    for (int64_t i = 0; i < l.n; i++)
+        sb_free(l.rows[i].line);
+    sb_free(l.rows);
+    sb_free(store);
     return st;
 }
 
@@ -93,7 +146,7 @@ out:
 
 bool sb_run_dir_has(const sb_run_dir *dir, uint64_t key)
 {
-    return sb_key_has(&dir->keys, key);
+    return sb_keys_has(&dir->keys, key);
 }
 
 /* All or nothing, so that the file stays readable after a full disk. */
@@ -114,23 +167,28 @@ static sb_status count_kept(const sb_run_dir *dir, const sb_keep *keep, int64_t 
                             sb_err *err)
 {
     sb_status st = SB_OK;
-    sb_key_set kept = {0};
+    sb_keys kept = {0};
     for (int64_t i = 0; i < keep->n && st == SB_OK; i++)
-        if (sb_key_has(&dir->keys, keep->keys[i]))
-            st = sb_key_add(&kept, keep->keys[i], err);
-    *n_kept = keep->keys ? kept.n : dir->keys.n;
-    sb_free(kept.keys);
+        st = sb_keys_push(&kept, keep->keys[i], err);
+    sb_keys_sort(&kept);
+    *n_kept = keep->keys ? 0 : dir->keys.n;
+    for (int64_t i = 0; i < dir->keys.n && keep->keys; i++)
+        *n_kept += sb_keys_has(&kept, dir->keys.list[i]);
+    sb_free(kept.list);
     return st;
 }
 
 static sb_status fold(sb_run_dir *dir, const sb_keep *keep, sb_err *err)
 {
     int64_t n_kept = 0;
+    bool changed = true;
     sb_status st = count_kept(dir, keep, &n_kept, err);
     if (st == SB_OK)
-        st = sb_store_fold(dir->path, dir->config, &dir->pending, keep, n_kept < dir->keys.n, err);
+        st = sb_store_fold(dir->path, dir->config, &dir->pending, keep, n_kept < dir->keys.n,
+                           &changed, err);
+    dir->in_order &= !changed;
     for (int64_t i = 0; i < dir->pending.n && st == SB_OK; i++) {
-        char *cell = sb_cell_path(dir->path, dir->pending.keys[i]);
+        char *cell = sb_cell_path(dir->path, dir->pending.list[i]);
         if (!cell)
             st = sb_no_memory(err, "a file name");
         else
@@ -150,8 +208,9 @@ sb_status sb_run_dir_append(sb_run_dir *dir, const sb_record *r, sb_err *err)
     if (!cell)
         return sb_no_memory(err, "a file name");
     SB_TRY(sb_cell_write(cell, r, err));
-    SB_TRY(sb_key_add(&dir->pending, r->key, err));
-    SB_TRY(sb_key_add(&dir->keys, r->key, err));
+    dir->in_order = false;
+    SB_TRY(sb_keys_add(&dir->pending, r->key, err));
+    SB_TRY(sb_keys_add(&dir->keys, r->key, err));
     SB_TRY(append_line(dir, r, err));
     int64_t n_folded = dir->keys.n - dir->pending.n;
     if (dir->pending.n >= MIN_FOLD && dir->pending.n >= n_folded / 2)
@@ -165,7 +224,7 @@ sb_status sb_run_dir_finish(sb_run_dir *dir, const uint64_t *keys, int64_t n, sb
 {
     sb_h5_quiet();
     sb_status st = fold(dir, &(sb_keep){keys, n}, err);
-    return st == SB_OK ? load(dir, err) : st;
+    return st == SB_OK && !dir->in_order ? load(dir, err) : st;
 }
 
 sb_status sb_run_dir_reload(sb_run_dir *dir, sb_err *err)
@@ -182,8 +241,8 @@ void sb_run_dir_close(sb_run_dir *dir)
         (void)close(dir->csv);
     if (dir->lock >= 0)
         (void)close(dir->lock);
-    sb_free(dir->keys.keys);
-    sb_free(dir->pending.keys);
+    sb_free(dir->keys.list);
+    sb_free(dir->pending.list);
     sb_free(dir->csv_path);
     sb_free(dir->config);
     sb_free(dir->path);

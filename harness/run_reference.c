@@ -7,11 +7,13 @@
 #include "harness/runner.h"
 #include "harness/timing.h"
 
-static bool shape_todo(const sb_runner *run, int64_t shape)
+/* Also when its cells are computed by now: the same of a layer's references is to be used to the
+ * end. */
+static bool was_wanted(const sb_runner *run, int64_t shape)
 {
     int64_t n = run->sweep->cfg->n_variants;
     for (int64_t v = 0; v < n; v++)
-        if (run->todo[shape * n + v])
+        if (run->states[shape * n + v] != SB_CELL_FINISHED)
             return true;
     return false;
 }
@@ -84,7 +86,7 @@ sb_status sb_runner_reference(sb_runner *run, int64_t shape, const sb_inputs *in
         first--;
     for (int64_t s = first; s < run->sweep->n_shapes && sb_same_layer(&shapes[s], &shapes[shape]);
          s++)
-        if (shapes[s].tokens > shapes[longest].tokens && shape_todo(run, s))
+        if (shapes[s].tokens > shapes[longest].tokens && was_wanted(run, s))
             longest = s;
     if (run->whole_of != first) {
         sb_reference_free(&run->whole);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/alone.h"
 #include "harness/mem.h"
 
 enum { MAX_DEATHS = 2 }; /* of a process, before a cell is given up */
@@ -88,6 +89,8 @@ sb_status sb_runner_hold(sb_runner *run, int64_t shape, sb_err *err)
     sb_status st = fill_hold(run, shape, &run->hold, err);
     if (st != SB_OK)
         sb_runner_release(run);
+    else if (run->held)
+        run->held();
     return st;
 }
 
@@ -105,7 +108,7 @@ static sb_status finish_cell(sb_runner *run, sb_cell *cell, sb_err *err)
         st = sb_run_dir_append(run->part.dir, r, err);
     if (st != SB_OK)
         return st;
-    run->todo[r->cell] = false;
+    run->states[r->cell] = SB_CELL_COMPUTED;
     sb_progress_done(&run->progress,
                      sb_estimate_cell(run->sweep, cell->shape, cell->variant).work_flops);
     return SB_OK;
@@ -153,23 +156,59 @@ out:
     return st;
 }
 
+/* Processes that share a timed sweep compute in turn where they would disturb each other. */
+static sb_status take_turn(sb_runner *run, int64_t shape, sb_alone *alone, sb_err *err)
+{
+    const sb_run_options *o = run->options;
+    bool on_device = sb_runner_exec(run, shape)->backend == SB_CUDA;
+    *alone = (sb_alone){-1, -1};
+    if (!o->part || !run->sweep->cfg->measure.latency.enabled)
+        return SB_OK;
+    return sb_alone_take(o->out_dir, on_device ? o->backends->device.id : 0, run->stop,
+                         &run->progress, alone, err);
+}
+
 /* What dies between the two notes may have been killed by these cells. */
 static sb_status run_bundle(sb_runner *run, int64_t shape, const int64_t *variants, int64_t n,
                             sb_err *err)
 {
     uint64_t keys[SB_MAX_BUNDLE];
+    sb_alone alone;
     if (n == 0)
         return SB_OK;
     if (run->stop && *run->stop)
         return sb_fail(err, SB_INTERRUPTED, "interrupted");
     for (int64_t i = 0; i < n; i++)
         keys[i] = run->keys[shape * run->sweep->cfg->n_variants + variants[i]];
-    sb_status st = sb_starts_note(&run->part.starts, keys, n, err);
-    if (st != SB_OK)
-        return st;
-    st = compute_bundle(run, shape, variants, n, err);
-    sb_starts_settle(&run->part.starts);
+    sb_status st = take_turn(run, shape, &alone, err);
+    if (st == SB_OK)
+        st = sb_starts_note(&run->part.starts, keys, n, err);
+    if (st == SB_OK) {
+        st = compute_bundle(run, shape, variants, n, err);
+        sb_starts_settle(&run->part.starts);
+    }
+    sb_alone_give(&alone);
     return st;
+}
+
+/* Whether a cell of an item is in a state of [low, high). */
+static bool any_state(const sb_runner *run, const sb_item *item, int low, int high)
+{
+    const uint8_t *states = &run->states[item->shape * run->sweep->cfg->n_variants + item->first];
+    for (int64_t i = 0; i < item->n; i++)
+        if (states[i] >= low && states[i] < high)
+            return true;
+    return false;
+}
+
+bool sb_runner_wants(const sb_runner *run, const sb_item *item)
+{
+    return any_state(run, item, 0, SB_CELL_COMPUTED);
+}
+
+bool sb_runner_suspects(const sb_runner *run, const sb_item *item)
+{
+    return any_state(run, item, 1, MAX_DEATHS);
 }
 
 sb_status sb_runner_item(sb_runner *run, const sb_item *item, sb_err *err)
@@ -178,13 +217,12 @@ sb_status sb_runner_item(sb_runner *run, const sb_item *item, sb_err *err)
     int64_t together[SB_MAX_BUNDLE] = {0}, alone[SB_MAX_BUNDLE] = {0};
     int64_t n_together = 0, n_alone = 0;
     for (int64_t v = item->first; v < item->first + item->n; v++) {
-        int64_t cell = item->shape * run->sweep->cfg->n_variants + v;
-        if (!run->todo[cell])
+        int state = run->states[item->shape * run->sweep->cfg->n_variants + v];
+        if (state >= SB_CELL_COMPUTED)
             continue;
-        int64_t n_deaths = sb_keys_count(&run->part.died, run->keys[cell]);
-        if (n_deaths >= MAX_DEATHS)
+        if (state >= MAX_DEATHS)
             SB_TRY(give_up(run, item->shape, v, err));
-        else if (n_deaths > 0)
+        else if (state > 0)
             alone[n_alone++] = v;
         else
             together[n_together++] = v;

@@ -30,26 +30,34 @@ typedef struct sb_runner {
     sb_run_summary *summary;
     sb_exec exec[2]; /**< by backend */
     uint64_t *keys;  /**< [n_cells] */
-    bool *todo;      /**< [n_cells] cells of its items that were not finished when it was opened, or
-                          are not yet */
+    uint8_t *states; /**< [n_cells] as sb_parts_states says; kept up to date with its own cells */
     sb_part part;
     int64_t node; /**< what its records say; in a part the host's id, which merging numbers */
     char *provenance;
     sb_progress progress;
     sb_peaks peaks;
     sb_shape_hold hold;
+    void (*held)(void); /**< called when another shape is at hand; NULL: nobody wants to know */
     sb_reference whole; /**< over all rows, of the layer at hand */
     int64_t whole_of;   /**< first shape of the layer that `whole` belongs to, or -1 */
 } sb_runner;
 
-/**
- * Check the data that the items read, and open the part (options->part; NULL: the whole run
- * directory) that their records go to. The items are those that this process may be given. Close
- * in any case.
- */
-sb_status sb_runner_open(const sb_sweep *sweep, const sb_run_options *options, const sb_item *items,
-                         int64_t n_items, const volatile int *stop, sb_run_summary *summary,
-                         sb_runner *run, sb_err *err);
+/* In this order: */
+
+/** Name the cells, which needs the captures' digests and no device; states are all 0. Close in any
+ *  case. */
+sb_status sb_runner_init(const sb_sweep *sweep, const sb_run_options *options,
+                         const volatile int *stop, sb_run_summary *summary, sb_runner *run,
+                         sb_err *err);
+
+/** Read what the items read, in run order: bad tensors are found before anything is written. */
+sb_status sb_runner_check(const sb_runner *run, const sb_item *items, int64_t n, sb_err *err);
+
+/** Open the part (options->part; NULL: the whole run directory) that records go to. */
+sb_status sb_runner_open(sb_runner *run, sb_err *err);
+
+/** Find out which cells are finished, and begin to show the progress of these items. */
+sb_status sb_runner_resume(sb_runner *run, const sb_item *items, int64_t n, sb_err *err);
 
 /** Compute those cells of an item that are not finished, each durable when it is done; what is
  *  finished stays in any case. A cell that killed two processes becomes a failed record.
@@ -58,6 +66,12 @@ sb_status sb_runner_item(sb_runner *run, const sb_item *item, sb_err *err);
 
 /** Fold what is finished into results.h5: wanted however the run ended. */
 sb_status sb_runner_finish(sb_runner *run, sb_err *err);
+
+/** Whether a cell of an item is not finished. */
+bool sb_runner_wants(const sb_runner *run, const sb_item *item);
+
+/** Whether a process died while it computed a cell of an item, which another is to try. */
+bool sb_runner_suspects(const sb_runner *run, const sb_item *item);
 
 void sb_runner_close(sb_runner *run);
 

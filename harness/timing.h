@@ -21,7 +21,8 @@ double sb_median(double *x, int64_t n);
  */
 void sb_median_interval(const double *sorted, int64_t n, double *lo, double *hi);
 
-/** Pin OpenMP worker i to the i-th core that this process may use; false when there are too few. */
+/** Pin OpenMP worker i to the i-th core that the calling thread may use; false when there are too
+ *  few. */
 bool sb_pin_threads(int n_threads);
 
 typedef enum sb_stop {

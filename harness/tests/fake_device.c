@@ -7,6 +7,7 @@
  * synchronisation all show. Environment STEMBENCH_FAKE holds failures, separated by commas:
  *
  *   absent      there is no device             memory=N    it has N bytes
+ *   devices=N   of N devices the first that CUDA_VISIBLE_DEVICES names, else device 0
  *   fail=N      the N-th attention fails, and all work after it
  *   throttle=N  every N-th state is throttled  no-cudnn    cuDNN does not load
  *   overrun     attention writes a byte past the end of o
@@ -315,11 +316,21 @@ sb_status sb_cuda_digest(const void *x, int64_t n_parts, int64_t part_bytes, uin
 /* ---- device, streams, events --------------------------------------------------------------------
  */
 
+/* Which device this process sees, or -1. */
+static int64_t visible(void)
+{
+    char *end = NULL;
+    const char *list = getenv("CUDA_VISIBLE_DEVICES");
+    int64_t n = asked("devices") ? asked("devices") : 1, i = list ? strtoll(list, &end, 10) : 0;
+    bool names = !list || (end > list && (*end == ',' || !*end));
+    return !asked("absent") && names && i >= 0 && i < n ? i : -1;
+}
+
 bool sb_cuda_available(sb_err *why)
 {
-    if (asked("absent"))
+    if (visible() < 0)
         (void)sb_fail(why, SB_UNAVAILABLE, "no CUDA device: the fake one is hidden");
-    return !asked("absent");
+    return visible() >= 0;
 }
 
 sb_status sb_cuda_describe(sb_cuda_device *device, sb_err *err)
@@ -334,7 +345,8 @@ sb_status sb_cuda_describe(sb_cuda_device *device, sb_err *err)
                                .max_sm_mhz = 1980,
                                .ecc = 1,
                                .memory_bytes = room(),
-                               .free_bytes = room() - in_use};
+                               .free_bytes = room() - in_use,
+                               .id = (uint64_t)(visible() + 1)};
     return SB_OK;
 }
 

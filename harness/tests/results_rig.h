@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "harness/h5util.h"
-#include "harness/results_store.h"
+#include "harness/results_rows.h"
 #include "harness/tests/folder_rig.h"
 
 static char run[300];
@@ -129,6 +129,39 @@ static inline void expect_records(const uint64_t *keys, const int64_t *cells, in
         sb_record_free(&wanted);
     }
     sb_records_free(records, n_read);
+}
+
+/* A copy of results.h5 as programs before rows wrote it. */
+static inline const char *without_rows(void)
+{
+    const char *path = folder_file("plain.h5");
+    EXPECT(sb_fs_copy(at("results.h5"), path, NULL) == SB_OK);
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    EXPECT(file >= 0 && H5Ldelete(file, "rows", H5P_DEFAULT) >= 0 && H5Fclose(file) >= 0);
+    return path;
+}
+
+static inline void sorted_columns(const char *path, bool has_rows, sb_record_list *list)
+{
+    hid_t file = -1;
+    EXPECT(sb_store_open(path, &file, NULL) == SB_OK && sb_rows_usable(file) == has_rows);
+    EXPECT(sb_store_visit(file, SB_COLUMNS, sb_record_take, list, NULL) == SB_OK);
+    sb_h5_close(file);
+    sb_records_sort(list->items, list->n);
+}
+
+/* The rows of results.h5 say what its groups say. */
+static inline void expect_rows(void)
+{
+    sb_record_list rows = {0}, groups = {0};
+    sorted_columns(at("results.h5"), true, &rows);
+    sorted_columns(without_rows(), false, &groups);
+    EXPECT_MSG(rows.n == groups.n, "%" PRId64 " rows, %" PRId64 " groups", rows.n, groups.n);
+    for (int64_t i = 0; i < rows.n && i < groups.n; i++)
+        EXPECT_MSG(same(&rows.items[i], &groups.items[i]), "row of cell %" PRId64,
+                   rows.items[i].cell);
+    sb_records_free(rows.items, rows.n);
+    sb_records_free(groups.items, groups.n);
 }
 
 /* Lines of results.csv that begin a record: those of the records here start with a digit. */

@@ -133,6 +133,13 @@ expect "a full standard output" 5 'standard output' sh -c "'$program' methods >/
 
 # ---- a run, again, continued, refused ------------------------------------------------------------------------
 expect "check" 0 '28 cells = 4 shapes x 7 settings' "$program" check good.yaml
+# Four shapes whose cells are timed together, for 700 s each.
+ranks() { "$program" check good.yaml --set "measure.latency={min_time: 100, timeout: 100}" --ranks "$1"; }
+expect "check for one rank" 0 '^  ranks     1: 47 min, 100 % busy$' ranks 1
+expect "check for two, one of which computes" 0 '^  ranks     2: 47 min, 100 % busy$' ranks 2
+expect "check for three" 0 '^  ranks     3: 24 min, 100 % busy$' ranks 3
+expect "check for more than are busy" 0 '^  ranks     9: 12 min, 50 % busy$' ranks 9
+expect "check for no ranks" 2 "^stembench: --ranks is '0'; expected a whole number from 1 to" ranks 0
 expect "run" 0 '28 cells' "$program" run good.yaml --out done --quiet
 rows=$(wc -l <done/results.csv)
 [ "$rows" = 29 ] || { echo "FAIL results.csv has $rows lines"; failed=$((failed + 1)); }

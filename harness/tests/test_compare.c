@@ -230,6 +230,15 @@ static bool nowhere(sb_record *r)
     return true;
 }
 
+static bool at_another_clock(sb_record *r)
+{
+    (void)sb_record_set(&r->provenance,
+                        "cpu: \"X\"\ncpu_mhz: \"900 now; governor powersave\"\ncores: 2\n"
+                        "threads: 2\nutc: 2026-01-31T10:20:30Z\n",
+                        NULL);
+    return true;
+}
+
 static void test_latency(void)
 {
     char line[SB_LINE];
@@ -254,7 +263,14 @@ static void test_latency(void)
     EXPECT(compare(nowhere, false) == SB_OK && c.n_speeds[SB_SPEED_REFUSED] == 7);
     write_run("base", 7, nowhere, true);
     EXPECT(compare(nowhere, false) == SB_OK && c.n_speeds[SB_SPEED_REFUSED] == 7);
+    TEST("runs of several machines, as merging makes them: cell by cell");
+    write_run("base", 7, elsewhere, true);
+    EXPECT(compare(elsewhere, false) == SB_OK && c.n_speeds[SB_SPEED_REFUSED] == 0);
+    EXPECT(compare(as_is, false) == SB_OK && c.n_speeds[SB_SPEED_REFUSED] == 3);
+    EXPECT(pair_of(3)->speed == SB_SPEED_AMBG && pair_of(4)->speed == SB_SPEED_REFUSED);
     write_run("base", 7, as_is, true);
+    TEST("a clock is not another machine");
+    EXPECT(compare(at_another_clock, false) == SB_OK && c.n_speeds[SB_SPEED_REFUSED] == 0);
 }
 
 /* ---- refusals ------------------------------------------------------------------------------ */

@@ -8,6 +8,7 @@ fake=$2
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
+unset CUDA_VISIBLE_DEVICES
 passed=0 failed=0
 
 check() { # NAME COMMAND...
@@ -82,6 +83,12 @@ run gone absent
 check "no device" test $code = 4
 check "no device: one line, the reason" grep -qx 'stembench: backend cuda: no CUDA device: the fake one is hidden' err.txt
 check "no device: nothing written" test ! -e gone
+for listed in 2 -1 "" GPU-0; do
+    CUDA_VISIBLE_DEVICES=$listed run gone devices=2
+    check "of two devices '$listed': none" test $code = 4
+done
+CUDA_VISIBLE_DEVICES=1,0 run second devices=2
+check "of two devices the second" test $code = 0
 run wide-cuda "" --set dtype=f32
 check "f32 is unsupported" every wide-cuda $n '$at["status"] == "unsupported" && /bf16 and f16, not f32/'
 # 300 tokens fit, 512 do not: 2 x (512 x (4 + 2 + 2) x 32 x 2) + outputs, in whole pages.

@@ -155,6 +155,7 @@ int main(void)
                          "--kv-heads", "1", "--dim", "16", "--layers", "1", "--needles", "1"));
     expect_all_fail(ARGS("check", "timed.yaml", "--set", "streaming.window=[16, 32]"));
     expect_all_fail(ARGS("check", "timed.yaml", "--shards", "3"));
+    expect_all_fail(ARGS("check", "timed.yaml", "--ranks", "3"));
     expect_all_fail(ARGS("inspect", "small.h5"));
     expect_all_fail(ARGS("inspect", "small.h5", "--layer", "0", "--tokens", "50", "--out", "raw"));
     expect_all_fail(ARGS("mask", "small.h5", "--layer", "0", "--method", "stem", "--set",

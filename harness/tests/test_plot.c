@@ -272,10 +272,59 @@ static void test_caption(void)
     (void)sb_plot_records(s.records, s.n, fresh_dir("caption"), "svg", 1, NULL);
     key = path_of("caption/plots/data", "latency_density.key.tsv");
     EXPECT(holds(key, "\n0\tNVIDIA H100 80GB HBM3, ref kernel. Select"));
-    set_provenance(&s, s.n - 1, "AMD EPYC", "ffff", "2026-01-31T10:20:30Z");
+    int64_t first = s.n;
+    add_setting(&s, 320, "uniform", "score=mean k=2", .25, .02);
+    add_latency(&s, first);
+    for (int64_t i = first; i < s.n; i++) {
+        set_provenance(&s, i, "AMD EPYC", "ffff", "2026-01-31T10:20:30Z");
+        (void)sb_record_set(&s.records[i].backend, "cuda", NULL);
+    }
     (void)sb_plot_records(s.records, s.n, fresh_dir("caption"), "svg", 1, NULL);
+    key = path_of("caption/plots/data", "latency_length.key.tsv");
     EXPECT(holds(key, "ref kernel, and other machines. Select"));
     EXPECT(holds(key, "commit 0123456789ab and others.\n"));
+    EXPECT(!holds(key, "Times left out"));
+    clear(&s);
+}
+
+static void test_mixed_times(void)
+{
+    TEST("times of unlike machines at one length are left out, and said to be");
+    set s;
+    small_set(&s);
+    int64_t first = s.n;
+    add_setting(&s, 320, "uniform", "score=mean k=2", .25, .02);
+    add_setting(&s, 320, "uniform", "score=mean k=3", .5, .02);
+    add_latency(&s, 0);
+    for (int64_t i = 0; i < s.n; i++) {
+        set_provenance(&s, i, i == s.n - 1 ? "AMD EPYC" : "Xeon", "c", "2026-01-31T10:20:30Z");
+        s.records[i].own_dense_ms = s.records[i].dense_ms;
+    }
+    sb_plot_group g;
+    REQUIRE(sb_plot_group_build(s.records, s.n, &s.records[0], &g, NULL) == SB_OK);
+    EXPECT(g.n_mixed == 1 && g.n_lengths == 2);
+    EXPECT(g.dense_ms[0] == 60 && isnan(g.dense_ms[1]));
+    for (int64_t i = 0; i < g.n_points; i++) {
+        const sb_plot_point *p = &g.points[i];
+        const double times[] = {p->select_ms, p->attend_ms, p->total_ms, p->total_ms_lo,
+                                p->total_ms_hi};
+        for (size_t k = 0; k < sizeof times / sizeof times[0]; k++)
+            EXPECT(isfinite(times[k]) == (p->tokens == 192));
+        EXPECT(isfinite(p->rel_l2) && p->density > 0);
+    }
+    sb_plot_group_free(&g);
+    (void)sb_plot_records(s.records, s.n, fresh_dir("mixed"), "svg", 1, NULL);
+    EXPECT(holds(path_of("mixed/plots/data", "error_flops.key.tsv"),
+                 "\n0\tTimes left out, of unlike machines at one length: 1 length.\n"));
+    const char *rates = path_of("mixed/plots/data", "throughput.csv");
+    EXPECT(holds(rates, ",192,\"uniform\"") && holds(rates, ",192,\"dense\""));
+    EXPECT(!holds(rates, ",320,"));
+    TEST("untimed records may be of any machine");
+    for (int64_t i = first; i < s.n; i++)
+        s.records[i].total_ms = s.records[i].dense_ms = NAN;
+    REQUIRE(sb_plot_group_build(s.records, s.n, &s.records[0], &g, NULL) == SB_OK);
+    EXPECT(g.n_mixed == 0);
+    sb_plot_group_free(&g);
     clear(&s);
 }
 
@@ -598,6 +647,7 @@ int main(void)
     test_throughput();
     test_lengths();
     test_caption();
+    test_mixed_times();
     test_unfinished();
     test_choice();
     test_unread();

@@ -141,8 +141,10 @@ static void test_replace_and_finish(void)
         r.rel_l2 = turn;
         EXPECT(sb_run_dir_append(dir, &r, NULL) == SB_OK);
         sb_record_free(&r);
-        if (turn < 2)
+        if (turn < 2) {
             EXPECT(sb_run_dir_finish(dir, NULL, 0, NULL) == SB_OK);
+            expect_rows();
+        }
         EXPECT(sb_results_read(run, &records, &n, NULL) == SB_OK && n == 1);
         EXPECT(n == 1 && records[0].rel_l2 == turn);
         sb_records_free(records, n);
@@ -157,11 +159,13 @@ static void test_replace_and_finish(void)
     EXPECT(sb_run_dir_finish(dir, keys, 4, NULL) == SB_OK);
     EXPECT(sb_run_dir_has(dir, 6) && !sb_run_dir_has(dir, 9) && !sb_run_dir_has(dir, 1));
     expect_records(kept, cells, 3);
+    expect_rows();
     EXPECT(csv_records() == 3);
     const uint64_t turned[] = {4, 6, 2};
     const int64_t first[] = {0, 1, 2};
     EXPECT(sb_run_dir_finish(dir, turned, 3, NULL) == SB_OK);
     expect_records(turned, first, 3);
+    expect_rows();
     sb_run_dir_close(dir);
 
     TEST("many records fold by and by");
@@ -176,12 +180,105 @@ static void test_replace_and_finish(void)
     }
     EXPECT(there("results.h5"));
     expect_records(many, numbers, 300);
+    expect_rows();
     sb_run_dir_close(dir);
     dir = open_run();
     expect_records(many, numbers, 300);
     EXPECT(sb_run_dir_finish(dir, many, 300, NULL) == SB_OK);
     expect_records(many, numbers, 300);
     EXPECT(csv_records() == 300);
+    sb_run_dir_close(dir);
+}
+
+static void set_attribute(const char *name, int64_t value)
+{
+    hid_t file = H5Fopen(at("results.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t rows = H5Dopen2(file, "rows", H5P_DEFAULT), attr = H5Aopen(rows, name, H5P_DEFAULT);
+    EXPECT(H5Awrite(attr, H5T_NATIVE_INT64, &value) >= 0);
+    EXPECT(H5Aclose(attr) >= 0 && H5Dclose(rows) >= 0 && H5Fclose(file) >= 0);
+}
+
+static bool has_rows(void)
+{
+    hid_t file = -1;
+    EXPECT(sb_store_open(at("results.h5"), &file, NULL) == SB_OK);
+    bool usable = sb_rows_usable(file);
+    sb_h5_close(file);
+    return usable;
+}
+
+static void make_three(void)
+{
+    clear();
+    sb_run_dir *dir = open_run();
+    for (uint64_t key = 1; key <= 3; key++)
+        EXPECT(append(dir, key, (int64_t)key, NULL) == SB_OK);
+    EXPECT(sb_run_dir_finish(dir, NULL, 0, NULL) == SB_OK);
+    sb_run_dir_close(dir);
+    EXPECT(has_rows());
+}
+
+/* Of a results.h5 whose rows are of no use, all is read, and more is added. */
+static void expect_groups_read(void)
+{
+    const uint64_t keys[] = {1, 2, 3, 4};
+    const int64_t cells[] = {1, 2, 3, 4};
+    EXPECT(!has_rows());
+    sb_run_dir *dir = open_run();
+    EXPECT(csv_records() == 3 && sb_run_dir_has(dir, 2));
+    EXPECT(append(dir, 4, 4, NULL) == SB_OK);
+    EXPECT(sb_run_dir_finish(dir, NULL, 0, NULL) == SB_OK);
+    expect_records(keys, cells, 4);
+    expect_rows();
+    sb_run_dir_close(dir);
+}
+
+static void test_rows(void)
+{
+    TEST("without rows, or with those of another layout or of other records");
+    make_three();
+    EXPECT(rename(without_rows(), at("results.h5")) == 0);
+    expect_groups_read();
+    make_three();
+    set_attribute("columns", 1);
+    expect_groups_read();
+    make_three();
+    set_attribute("n", 4);
+    expect_groups_read();
+
+    TEST("rows longer than what is read at once");
+    sb_record r;
+    clear();
+    sb_run_dir *dir = open_run();
+    char *text = sb_alloc(300001, 1);
+    for (uint64_t key = 1; key <= 6; key++) {
+        memset(text, 'a' + (int)key, 300000 - 50000 * (key % 3));
+        fill(&r, key, (int64_t)key);
+        (void)sb_record_set(&r.reason, text, NULL);
+        EXPECT(sb_run_dir_append(dir, &r, NULL) == SB_OK);
+        sb_record_free(&r);
+    }
+    EXPECT(sb_run_dir_finish(dir, NULL, 0, NULL) == SB_OK);
+    expect_rows();
+    sb_run_dir_close(dir);
+    sb_free(text);
+
+    TEST("a finished run that is finished again stays as it is");
+    struct stat before, after;
+    const uint64_t keys[] = {1, 2, 3}, numbered[] = {9, 1, 2, 3};
+    make_three();
+    dir = open_run();
+    EXPECT(stat(at("results.h5"), &before) == 0);
+    EXPECT(sb_run_dir_finish(dir, numbered, 4, NULL) == SB_OK);
+    EXPECT(stat(at("results.h5"), &after) == 0 && after.st_ino == before.st_ino);
+    EXPECT(sb_run_dir_finish(dir, keys, 3, NULL) == SB_OK); /* other numbers */
+    EXPECT(stat(at("results.h5"), &after) == 0 && after.st_ino != before.st_ino);
+    const int64_t cells[] = {0, 1, 2};
+    char *csv = NULL;
+    expect_records(keys, cells, 3);
+    expect_rows();
+    EXPECT(sb_fs_read(at("results.csv"), &csv, NULL) == SB_OK && strstr(csv, "\n0,"));
+    sb_free(csv);
     sb_run_dir_close(dir);
 }
 
@@ -193,5 +290,6 @@ int main(void)
     test_csv();
     test_open();
     test_replace_and_finish();
+    test_rows();
     return rig_close();
 }

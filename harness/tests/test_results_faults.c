@@ -9,8 +9,24 @@
 
 #include "harness/tests/results_rig.h"
 
+/* Columns come as they were, or not at all. */
+static bool columns_hold(const sb_record *wanted, int64_t n_wanted)
+{
+    sb_record *records = NULL;
+    int64_t n = 0;
+    sb_status st = sb_results_columns(run, &records, &n, NULL);
+    bool hold = st == SB_BAD_DATA || (st == SB_OK && n == n_wanted);
+    for (int64_t i = 0; i < n && hold; i++)
+        hold = same(&records[i], &wanted[i]);
+    sb_records_free(records, n);
+    return hold;
+}
+
 static void spoil_store(void)
 {
+    sb_record *columns = NULL;
+    int64_t n_columns = 0;
+    EXPECT(sb_results_columns(run, &columns, &n_columns, NULL) == SB_OK && n_columns == 3);
     sb_record *records = NULL;
     struct stat info = {0};
     int64_t n = 0, n_refused = 0;
@@ -25,9 +41,11 @@ static void spoil_store(void)
         EXPECT(st == SB_OK || st == SB_BAD_DATA);
         n_refused += st == SB_BAD_DATA;
         sb_records_free(records, n);
+        EXPECT_MSG(columns_hold(columns, n_columns), "byte %" PRId64, i);
         EXPECT(pwrite(fd, &byte, 1, i) == 1);
     }
     (void)close(fd);
+    sb_records_free(columns, n_columns);
     EXPECT_MSG(n_refused > info.st_size / 97 / 4, "%" PRId64 " refused", n_refused);
 }
 
@@ -83,6 +101,56 @@ static void test_damage(void)
     sb_record *records = NULL;
     int64_t n = 0;
     EXPECT(sb_results_read(run, &records, &n, NULL) == SB_BAD_DATA);
+}
+
+/* Reads or writes the rows of results.h5, as the library itself would: their bytes. */
+static size_t move_rows(bool write, unsigned char *bytes, size_t room)
+{
+    hid_t file = H5Fopen(at("results.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+    hid_t rows = H5Dopen2(file, "rows", H5P_DEFAULT), space = H5Dget_space(rows);
+    size_t n = (size_t)H5Sget_simple_extent_npoints(space);
+    herr_t moved = n > room ? -1
+                   : write  ? H5Dwrite(rows, H5T_NATIVE_UINT8, space, space, H5P_DEFAULT, bytes)
+                            : H5Dread(rows, H5T_NATIVE_UINT8, space, space, H5P_DEFAULT, bytes);
+    EXPECT(moved >= 0);
+    EXPECT(H5Sclose(space) >= 0 && H5Dclose(rows) >= 0 && H5Fclose(file) >= 0);
+    return moved >= 0 ? n : 0;
+}
+
+static sb_status columns_of(unsigned char *bytes, size_t n)
+{
+    sb_record *records = NULL;
+    int64_t n_records = 0;
+    EXPECT(move_rows(true, bytes, n) == n);
+    sb_status st = sb_results_columns(run, &records, &n_records, NULL);
+    sb_records_free(records, n_records);
+    return st;
+}
+
+static void test_hostile_rows(void)
+{
+    TEST("rows that do not end where they say");
+    unsigned char bytes[8192], bad[8192];
+    clear();
+    sb_run_dir *dir = open_run();
+    EXPECT(append(dir, 1, 0, NULL) == SB_OK);
+    EXPECT(sb_run_dir_finish(dir, NULL, 0, NULL) == SB_OK);
+    sb_run_dir_close(dir);
+    size_t n = move_rows(false, bytes, sizeof bytes);
+    REQUIRE(n > 0);
+    EXPECT(columns_of(bytes, n) == SB_OK);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(bad, bytes, n);
+        bad[i] = bytes[i] == 0 ? 'x' : 0;
+        sb_status st = columns_of(bad, n);
+        EXPECT_MSG(st == SB_OK || st == SB_BAD_DATA, "byte %zu: %d", i, st);
+        EXPECT_MSG(i >= 4 || st == SB_BAD_DATA, "byte %zu of the length", i);
+    }
+    memset(bad, 'x', n);
+    memcpy(bad, bytes, 4);
+    EXPECT(columns_of(bad, n) == SB_BAD_DATA);
+    memset(bad, 0, n);
+    EXPECT(columns_of(bad, n) == SB_BAD_DATA);
 }
 
 /* Appends without end, telling each finished key through a pipe. */
@@ -249,6 +317,7 @@ int main(void)
     if (!rig_open())
         return 1;
     test_damage();
+    test_hostile_rows();
     test_kill();
     test_full_disk();
     test_memory();

@@ -1,8 +1,12 @@
 /* The clock's promises: intervals with their coverage, fair order, and outputs that cannot be
  * faked. */
 #include <math.h>
+#include <omp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "harness/mem.h"
 #include "harness/tests/check.h"
@@ -191,8 +195,67 @@ static void stops_when_asked(void)
     EXPECT(sb_mem_live() == 0);
 }
 
+/* ---- pinning --------------------------------------------------------------------------------- */
+
+/* The n highest cores of a set. */
+static cpu_set_t last_cores(const cpu_set_t *all, int n)
+{
+    cpu_set_t some;
+    CPU_ZERO(&some);
+    for (size_t i = CPU_SETSIZE; i-- > 0 && n > 0;)
+        if (CPU_ISSET(i, all)) {
+            CPU_SET(i, &some);
+            n--;
+        }
+    return some;
+}
+
+static size_t nth_core(const cpu_set_t *set, int n)
+{
+    size_t core = 0;
+    while (!CPU_ISSET(core, set) || n-- > 0)
+        core++;
+    return core;
+}
+
+/* Exit code 0 when n threads are each on their own of the last n cores that there are. */
+static int pins(int n)
+{
+    cpu_set_t all, some, is;
+    int wrong = 0;
+    if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) < n)
+        return 0;
+    some = last_cores(&all, n);
+    if (sched_setaffinity(0, sizeof some, &some) != 0 || sb_pin_threads(n + 1))
+        return 1;
+    if (sched_getaffinity(0, sizeof is, &is) != 0 || !CPU_EQUAL(&is, &some) || !sb_pin_threads(n))
+        return 2;
+#pragma omp parallel num_threads(n) reduction(+ : wrong)
+    {
+        cpu_set_t own;
+        wrong += sched_getaffinity(0, sizeof own, &own) != 0 || CPU_COUNT(&own) != 1 ||
+                 !CPU_ISSET(nth_core(&some, omp_get_thread_num()), &own);
+    }
+    return wrong ? 3 : 0;
+}
+
+/* In a process of its own each, before this one has threads. */
+static void threads_are_pinned_to_what_is_allowed(void)
+{
+    for (int n = 1; n <= 2; n++) {
+        int status = -1;
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(pins(n));
+        EXPECT(waitpid(pid, &status, 0) == pid);
+        EXPECT_MSG(status == 0, "%d threads: status %x", n, (unsigned)status);
+    }
+}
+
 int main(void)
 {
+    TEST("threads are pinned to the cores that are allowed");
+    threads_are_pinned_to_what_is_allowed();
     TEST("median intervals match the sign test's tables");
     intervals_match_the_tables();
     TEST("median of odd, even and no samples");

@@ -6,6 +6,7 @@
 #include <cpuid.h>
 #include <math.h>
 #include <omp.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -333,7 +334,7 @@ static bool tiles_granted(void)
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
-static bool available(void)
+static bool has_tiles(void)
 {
     unsigned eax, ebx, ecx, edx;
     if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(edx >> 22 & 1) || !(edx >> 24 & 1))
@@ -341,6 +342,16 @@ static bool available(void)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bf16") && tiles_granted();
+}
+
+/* Asked for every cell of a sweep; in a virtual machine each look takes microseconds. */
+static bool available(void)
+{
+    enum { UNKNOWN, NO, YES };
+    static atomic_int known;
+    if (known == UNKNOWN)
+        known = has_tiles() ? YES : NO;
+    return known == YES;
 }
 
 static bool supports(const sb_problem *p, int64_t block)

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
+#include "harness/hash.h"
 #include "methods/kernels/cuda/device_check.cuh"
 
 namespace
@@ -113,6 +114,7 @@ sb_status sb_cuda_describe(sb_cuda_device *device, sb_err *err)
     device->shared_bytes = (int64_t)prop.sharedMemPerBlockOptin;
     device->memory_bytes = (int64_t)n_total;
     device->free_bytes = (int64_t)n_free;
+    device->id = sb_hash64(&prop.uuid, sizeof prop.uuid, 0) | 1;
     device->max_sm_mhz = attribute(cudaDevAttrClockRate) / 1000;
     device->memory_mhz = attribute(cudaDevAttrMemoryClockRate) / 1000;
     device->ecc = attribute(cudaDevAttrEccEnabled);

@@ -26,6 +26,8 @@ typedef struct sb_cuda_device {
     int64_t shared_bytes; /**< shared memory that one thread block can have */
     int64_t memory_bytes; /**< of device memory */
     int64_t free_bytes;   /**< of device memory, now */
+    uint64_t id;          /**< a hash of its UUID, never 0: the same in each process of a host; it
+                               is not recorded */
 } sb_cuda_device;
 
 /** Whether a CUDA device can be used; SB_UNAVAILABLE with the reason in `why` (may be NULL). */
