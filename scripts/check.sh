@@ -7,18 +7,18 @@
 #   gcc, clang         a build with each, warnings being errors; gcc runs all tests, clang the quick ones
 #   headers-standalone each header compiles alone as C11, and as C++17 where it declares itself to C++
 #   symbol-prefixes    each global symbol of libstembench.a begins with sb_
-#   nocuda             a build with STEMBENCH_CUDA=off says so and runs
+#   bare               a build without CUDA and MPI says so, runs, and holds nothing of them
 #   asan, ubsan        the tests with AddressSanitizer (and leaks), with UBSan
 #   fuzz-smoke         each fuzz target for FUZZ_SECONDS (10)
 #   valgrind           single-threaded test programs under memcheck, at AVX2: it knows no AVX-512
 set -u
 cd "$(dirname "$0")/.." || exit 5
-all=(format scripts gcc headers-standalone symbol-prefixes nocuda clang asan ubsan fuzz-smoke valgrind)
+all=(format scripts gcc headers-standalone symbol-prefixes bare clang asan ubsan fuzz-smoke valgrind)
 out=build-check
 jobs=$(nproc)
 # Left out with clang and under sanitizers: these build or repeat what other tests drive.
 ends='nomem|crash|shards' # long, and AddressSanitizer's concern
-repeats='planted|gate_quick|isa_|paper|experiment|examples'
+repeats='planted|gate_quick|isa_|paper|experiment|examples|mpi|slurm'
 slow="$repeats|field|golden|ceiling|properties|conformance|crash|nomem|plot"
 
 skip() { # REASON: this check cannot be made here
@@ -57,7 +57,7 @@ check_headers-standalone() {
     local header flags
     need cc c++ pkg-config
     flags="-I. -D_GNU_SOURCE $(pkg-config --cflags hdf5 yaml-0.1 2>/dev/null || pkg-config --cflags yaml-0.1) -isystem /usr/include/hdf5/serial"
-    for header in $(git ls-files -co --exclude-standard 'harness/*.h' 'methods/*.h' ':!*/tests/*'); do
+    for header in $(git ls-files -co --exclude-standard 'harness/*.h' 'methods/*.h' ':!*/tests/*' ':!harness/mpi/*'); do
         # shellcheck disable=SC2086
         cc -std=c11 -Wall -Wextra -Werror -fsyntax-only $flags -x c "$header" || return
         grep -q 'extern "C"' "$header" || continue # the inside of one C file
@@ -74,15 +74,15 @@ check_gcc() {
 check_symbol-prefixes() {
     local foreign
     need nm
-    build gcc stembench_lib -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off || return
+    build gcc stembench_lib -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off -DSTEMBENCH_MPI=off || return
     foreign=$(nm -g --defined-only $out/gcc/libstembench.a | awk 'NF == 3 && $3 !~ /^sb_/ { print $3 }' | sort -u)
     [ -z "$foreign" ] || { echo "symbols without sb_:"; echo "$foreign"; return 1; }
 }
 
-check_nocuda() {
-    build gcc stembench -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off || return
+check_bare() {
+    build gcc stembench -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off -DSTEMBENCH_MPI=off || return
     $out/gcc/stembench --version && $out/gcc/stembench methods >/dev/null || return
-    grep -q 'cuda=off' $out/gcc/generated/sb_version.h
+    grep -q 'cuda=off mpi=off' $out/gcc/generated/sb_version.h && ! ldd $out/gcc/stembench | grep -E 'mpi|cuda'
 }
 
 check_clang() {
@@ -112,7 +112,7 @@ check_fuzz-smoke() {
 check_valgrind() {
     local name
     need valgrind
-    build gcc all -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off || return
+    build gcc all -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off -DSTEMBENCH_MPI=off || return
     for name in budget compare compare_report config config_errors config_files dataset dataset_bad evaluate gate \
         hostile_config match metrics params pattern problem reference report results stem synth yaml; do
         echo "test_$name"
