@@ -30,6 +30,7 @@ typedef struct sb_plot_curve {
     char *label;            /**< the method and what tells the curve from the method's others */
     int slot;               /**< 1..SB_PLOT_CURVES: colour and place in the key; 0: not shown */
     int run;                /**< which of the group's runs it is of */
+    int64_t twin;           /**< of run 1: the curve of run 0 with its setting; -1: none */
 } sb_plot_curve;
 
 /** One setting of a curve at one length, over all layers of the group. */
@@ -67,6 +68,11 @@ typedef struct sb_plot_group {
     int64_t n_mixed;      /**< lengths of runs whose times were taken on unlike machines */
 } sb_plot_group;
 
+/** Make the curves and points of a group of its records own [ends[n_runs - 1]], run by run, run k's
+ *  up to ends[k]. SB_NO_MEMORY. */
+sb_status sb_plot_make_points(sb_plot_group *g, const sb_record *const *own, const int64_t *ends,
+                              sb_err *err);
+
 /** Make the times of each length NaN, that of dense too, at which the records of a run in the
  * group, own [n_own], were timed on unlike machines (sb_provenance_same_machine). */
 void sb_plot_drop_mixed_times(sb_plot_group *g, const sb_record *const *own, int64_t n_own,
@@ -78,6 +84,9 @@ bool sb_plot_same_group(const sb_record *a, const sb_record *b);
 /** Whether a record is finished and of attention alone, not of a model in the loop: its numbers may
  *  be shown. */
 bool sb_plot_usable(const sb_record *r);
+
+/** Whether a record is of a method without a pattern: dense attention. */
+bool sb_plot_is_dense(const sb_record *r);
 
 /** Whether records[i] is the first finished one of its group. */
 bool sb_plot_opens_group(const sb_record *records, int64_t i);
@@ -101,9 +110,6 @@ double sb_plot_dense_ms(const sb_plot_group *g, int64_t curve, int64_t i);
 /** Give the curves of a group of two runs their labels and slots. SB_NO_MEMORY. */
 sb_status sb_plot_pair_curves(sb_plot_group *g, sb_err *err);
 
-/** The curve of run 0 with the setting of a curve of run 1; -1 where there is none. */
-int64_t sb_plot_twin(const sb_plot_group *g, int64_t curve);
-
 /**
  * Whether a curve of run 1 would hide its twin: same patterns and FLOPs at every point and, with
  * `errors`, the same errors to the bit. Such a curve is drawn once, as that of run 0.
@@ -113,13 +119,21 @@ bool sb_plot_repeats(const sb_plot_group *g, int64_t curve, bool errors);
 /** Whether two records differ at most in layer, length and budget. */
 bool sb_plot_same_curve(const sb_record *a, const sb_record *b);
 
-/** Give every curve its label: the method and the fewest parameters that tell the method's curves
- *  apart. SB_NO_MEMORY. */
+/** Give every curve its label, none of which has one: the method and the fewest parameters that
+ * tell the method's curves apart. SB_NO_MEMORY. */
 sb_status sb_plot_label(sb_plot_curve *curves, int64_t n, sb_err *err);
 
+/** Parameters that a reader looks for first. */
+enum { SB_PLOT_LEADING = 6 };
+extern const char *const sb_plot_leading[SB_PLOT_LEADING];
+
 /** Choose `most` curves to show: methods take turns, each spread over its curves. Sets the slots.
- */
-void sb_plot_choose(sb_plot_curve *curves, int64_t n, int64_t most);
+ *  SB_NO_MEMORY. */
+sb_status sb_plot_choose(sb_plot_curve *curves, int64_t n, int64_t most, sb_err *err);
+
+/** The points of a curve, n of them, at `tokens` or, where that is 0, at all lengths. */
+const sb_plot_point *sb_plot_points_of(const sb_plot_group *g, int64_t curve, int64_t tokens,
+                                       int64_t *n);
 
 /** Point of a curve at `tokens` whose density is nearest to `density` and within a factor of 1.5,
  *  or NULL. */

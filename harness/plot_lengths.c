@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/equal.h"
 #include "harness/mem.h"
 #include "harness/plot_caption.h"
 #include "harness/plot_params.h"
@@ -19,13 +20,15 @@ typedef struct setting {
     int64_t rank; /* among those of its curve */
 } setting;
 
-static bool same_setting(const sb_plot_point *a, const sb_plot_point *b)
+static char *setting_text(const void *things, int64_t i)
 {
-    const sb_record *x = a->cells[0], *y = b->cells[0];
-    const char *to_x = x->match_target ? x->match_target : "";
-    const char *to_y = y->match_target ? y->match_target : "";
-    return a->curve == b->curve && strcmp(to_x, to_y) == 0 &&
-           (*to_x || strcmp(x->params, y->params) == 0);
+    const sb_plot_point *p = &((const sb_plot_point *)things)[i];
+    const sb_record *r = p->cells[0];
+    bool matched = r->match_target && *r->match_target;
+    return sb_sprintf("%" PRId64 " %c%s", p->curve, matched ? 'm' : 'p',
+                      matched     ? r->match_target
+                      : r->params ? r->params
+                                  : "");
 }
 
 static bool usable(const sb_plot_group *g, const sb_plot_point *p)
@@ -34,31 +37,26 @@ static bool usable(const sb_plot_group *g, const sb_plot_point *p)
 }
 
 /* Settings that are there at enough lengths, into `all` [n_points]; points are sorted by curve and
- * length. */
-static int64_t find_settings(const sb_plot_group *g, setting *all)
+ * length. of [n_points]: of each point the first of its setting. */
+static int64_t find_settings(const sb_plot_group *g, const int64_t *of, setting *all)
 {
-    int64_t n = 0, n_kept = 0;
+    int64_t n_kept = 0;
     for (int64_t i = 0; i < g->n_points; i++) {
         const sb_plot_point *p = &g->points[i];
-        int64_t k = n;
+        setting *s = &all[of[i]];
         if (!usable(g, p))
             continue;
-        while (k > 0 && !same_setting(all[k - 1].first, p))
-            k--;
-        if (k == 0)
-            all[k = n++] = (setting){.first = p};
-        else
-            k--;
-        all[k].longest = p;
-        all[k].n_lengths++;
+        s->first = s->first ? s->first : p;
+        s->longest = p;
+        s->n_lengths++;
     }
-    for (int64_t k = 0; k < n; k++) {
-        if (all[k].n_lengths < FEWEST_LENGTHS)
+    for (int64_t i = 0; i < g->n_points; i++) {
+        if (all[i].n_lengths < FEWEST_LENGTHS)
             continue;
-        setting *before = n_kept > 0 ? &all[n_kept - 1] : NULL;
-        bool same = before && before->first->curve == all[k].first->curve;
-        all[k].rank = same ? before->rank + 1 : 0;
-        all[n_kept++] = all[k];
+        const setting *before = n_kept > 0 ? &all[n_kept - 1] : NULL;
+        bool same = before && before->first->curve == all[i].first->curve;
+        all[i].rank = same ? before->rank + 1 : 0;
+        all[n_kept++] = all[i];
     }
     return n_kept;
 }
@@ -113,15 +111,17 @@ static void budget_text(const setting *all, int64_t n, const setting *own, char 
 }
 
 static sb_status put_setting(sb_sheet *s, const sb_plot_group *g, const setting *all, int64_t n,
-                             const setting *own, int slot, sb_err *err)
+                             const setting *own, const int64_t *of, int slot, sb_err *err)
 {
     sb_status st = SB_OK;
     char budget[96];
     budget_text(all, n, own, budget, sizeof budget);
     char *label = sb_sprintf("%s%s", g->curves[own->first->curve].label, budget);
     SB_CHECK(label, err, SB_NO_MEMORY, "out of memory for a label");
-    for (const sb_plot_point *p = own->first; p < g->points + g->n_points; p++) {
-        if (!usable(g, p) || !same_setting(own->first, p))
+    int64_t first = own->first - g->points;
+    for (int64_t i = first; i < g->n_points; i++) {
+        const sb_plot_point *p = &g->points[i];
+        if (!usable(g, p) || of[i] != of[first])
             continue;
         int64_t block = p->cells[0]->block;
         fprintf(s->csv, "%d,", slot);
@@ -165,18 +165,21 @@ sb_status sb_plot_write_lengths(const sb_plot_group *g, const char *csv_path, co
     sb_status st = SB_OK;
     int slot = 0;
     setting *all = sb_alloc(g->n_points, sizeof *all);
-    SB_CHECK(all, err, SB_NO_MEMORY, "out of memory for settings");
+    int64_t *of = sb_alloc(g->n_points, sizeof *of);
+    SB_CHECK(all && of, err, SB_NO_MEMORY, "out of memory for settings");
     SB_TRY(sb_sheet_open(&s, csv_path, key_path, err));
     fputs("slot,curve,tokens,blocks,density,fullest_row,rel_l2\n", s.csv);
-    int64_t n = find_settings(g, all), most = share(all, n);
+    SB_TRY(sb_first_equal(g->points, g->n_points, setting_text, of, err));
+    int64_t n = find_settings(g, of, all), most = share(all, n);
     for (int64_t k = 0; k < n; k++)
         if (all[k].rank < most)
-            SB_TRY(put_setting(&s, g, all, n, &all[k], ++slot, err));
+            SB_TRY(put_setting(&s, g, all, n, &all[k], of, ++slot, err));
     if (s.n_rows > 0)
         SB_TRY(put_captions(&s, g, n - slot, err));
 out:
     *n_rows = s.n_rows;
     st = sb_sheet_close(&s, st, csv_path, err);
+    sb_free(of);
     sb_free(all);
     return st;
 }

@@ -2,29 +2,12 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "harness/equal.h"
 #include "harness/mem.h"
 
 /* Budgets are equal up to this share. */
 static const double tolerance = .02;
-
-/* Whether b has all values of a, but for `skip` and for budgets of the method, which may be NULL.
- */
-static bool covers(const char *a, const char *b, sb_span skip, const char *method)
-{
-    sb_span name, value;
-    for (const char *at = a; sb_param_next(&at, &name, &value);)
-        if (!sb_span_same(name, skip) && !sb_span_same(value, sb_param_value(b, name)) &&
-            !(method && sb_param_is_budget(method, name)))
-            return false;
-    return true;
-}
-
-static bool alike(const char *a, const char *b, sb_span skip, const char *method)
-{
-    return covers(a, b, skip, method) && covers(b, a, skip, method);
-}
 
 static const char *matched(const sb_plot_point *p)
 {
@@ -32,13 +15,28 @@ static const char *matched(const sb_plot_point *p)
     return text ? text : "";
 }
 
-/* A density that was asked for, where both were, else the one that came out. */
-static bool same_target(const sb_plot_point *p, const sb_plot_point *q, sb_span skip)
+/* What settings of a line have in common but for their target of density. */
+static char *family_text(const void *things, int64_t i)
+{
+    const sb_sweep_panel *panel = things;
+    const sb_plot_point *p = panel->stops[i].point;
+    const sb_record *r = p->cells[0];
+    char *own = sb_params_key(r->method ? r->method : "", r->params, panel->name);
+    char *to = sb_params_key(NULL, matched(p), panel->name);
+    char *text = own && to ? sb_sprintf("%s%s", own, to) : NULL;
+    sb_free(to);
+    sb_free(own);
+    return text;
+}
+
+/* Of two settings of one family. A density that was asked for, where both were, else the one that
+ * came out. */
+static bool same_target(const sb_plot_point *p, const sb_plot_point *q)
 {
     sb_span total = sb_span_of("schedule.total");
     double x, y;
     if (*matched(p) || *matched(q))
-        return alike(matched(p), matched(q), skip, NULL);
+        return true;
     if (!sb_span_number(sb_param_value(p->cells[0]->params, total), &x) ||
         !sb_span_number(sb_param_value(q->cells[0]->params, total), &y)) {
         x = p->density;
@@ -47,30 +45,30 @@ static bool same_target(const sb_plot_point *p, const sb_plot_point *q, sb_span 
     return fabs(x / y - 1) <= tolerance;
 }
 
-static bool same_line(const sb_plot_point *p, const sb_plot_point *q, sb_span name)
-{
-    const sb_record *a = p->cells[0], *b = q->cells[0];
-    return strcmp(a->method, b->method) == 0 && same_target(p, q, name) &&
-           alike(a->params, b->params, name, a->method);
-}
+/* The stops of the first lines of families and of each line's next in its family. */
+typedef struct openers {
+    int64_t *family; /* of each stop the first stop of its family */
+    int64_t *next;   /* of a stop that opens a line: the one that opens the next of the family, or
+                        -1 */
+} openers;
 
-/* Every setting is held against a line's first one. Returns n_lines where it opens a line, and -1
- * where the line has that x. */
-static int64_t line_of(const sb_sweep_panel *p, const sb_plot_point *point, double x)
+/* Give every stop its line: every setting is held against the first ones of its family's lines. */
+static void find_lines(sb_sweep_panel *p, const openers *o)
 {
-    int64_t opened = 0, line = p->n_lines;
-    for (int64_t i = 0; i < p->n_stops && line == p->n_lines; i++) {
-        const sb_sweep_stop *s = &p->stops[i];
-        if (s->line != opened)
-            continue;
-        opened++;
-        if (same_line(s->point, point, p->name))
-            line = s->line;
+    for (int64_t i = 0; i < p->n_stops; i++) {
+        sb_sweep_stop *s = &p->stops[i];
+        int64_t at = o->family[i], last = -1;
+        while (at >= 0 && at < i && !same_target(p->stops[at].point, s->point)) {
+            last = at;
+            at = o->next[at];
+        }
+        bool opens = at < 0 || at == i;
+        o->next[i] = -1;
+        if (opens && last >= 0)
+            o->next[last] = i;
+        s->line = opens ? p->n_lines++ : p->stops[at].line;
+        s->target = opens ? s->point->density : p->stops[at].target;
     }
-    for (int64_t i = 0; i < p->n_stops; i++)
-        if (p->stops[i].line == line && p->stops[i].x == x)
-            return -1;
-    return line;
 }
 
 /* Nearly equal densities are one, so that lines stay in order. */
@@ -87,7 +85,9 @@ static int by_line(const void *a, const void *b)
         return d < 0 ? -1 : 1;
     if (s->line != t->line)
         return s->line < t->line ? -1 : 1;
-    return s->x < t->x ? -1 : s->x > t->x;
+    if (s->x != t->x)
+        return s->x < t->x ? -1 : 1;
+    return s->point < t->point ? -1 : s->point > t->point;
 }
 
 /* Remove the stops of line -1 and renumber the lines; stops are sorted. */
@@ -104,6 +104,17 @@ static void compact(sb_sweep_panel *p)
         p->stops[n] = p->stops[i];
         p->stops[n++].line = p->n_lines - 1;
     }
+    p->n_stops = n;
+}
+
+/* Of stops with the same x on a line the first remains. */
+static void drop_repeats(sb_sweep_panel *p)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->n_stops; i++)
+        if (n == 0 || p->stops[n - 1].line != p->stops[i].line ||
+            p->stops[n - 1].x != p->stops[i].x)
+            p->stops[n++] = p->stops[i];
     p->n_stops = n;
 }
 
@@ -157,31 +168,39 @@ static sb_status find_scale(sb_sweep_panel *p, sb_err *err)
 
 /* ---- panels -------------------------------------------------------------------------------- */
 
-sb_status sb_sweep_find(const sb_plot_group *g, sb_span name, sb_sweep_panel *p, sb_err *err)
+/* The settings of the longest length that have a number of that name. */
+static void find_stops(const sb_plot_group *g, sb_sweep_panel *p)
 {
-    *p = (sb_sweep_panel){.name = name, .stops = sb_alloc(g->n_points, sizeof *p->stops)};
-    if (!p->stops)
-        return sb_no_memory(err, "sweeps");
     for (int64_t i = 0; i < g->n_points; i++) {
         const sb_plot_point *point = &g->points[i];
         const sb_record *r = point->cells[0];
         double x;
-        if (point->tokens != g->lengths[g->n_lengths - 1] || !(point->rel_l2 > 0) ||
-            !isfinite(point->rel_l2) || sb_param_is_budget(r->method, name) ||
-            !sb_span_number(sb_param_value(r->params, name), &x))
-            continue;
-        int64_t line = line_of(p, point, x);
-        if (line < 0)
-            continue;
-        double target = point->density;
-        for (int64_t k = p->n_stops - 1; k >= 0; k--)
-            target = p->stops[k].line == line ? p->stops[k].target : target;
-        p->n_lines += line == p->n_lines;
-        p->stops[p->n_stops++] = (sb_sweep_stop){point, x, target, line};
+        if (point->tokens == sb_plot_longest(g) && point->rel_l2 > 0 && isfinite(point->rel_l2) &&
+            !sb_param_is_budget(r->method, p->name) &&
+            sb_span_number(sb_param_value(r->params, p->name), &x))
+            p->stops[p->n_stops++] = (sb_sweep_stop){.point = point, .x = x};
     }
+}
+
+sb_status sb_sweep_find(const sb_plot_group *g, sb_span name, sb_sweep_panel *p, sb_err *err)
+{
+    sb_status st = SB_OK;
+    *p = (sb_sweep_panel){.name = name, .stops = sb_alloc(g->n_points, sizeof *p->stops)};
+    const openers o = {.family = sb_alloc(g->n_points, sizeof *o.family),
+                       .next = sb_alloc(g->n_points, sizeof *o.next)};
+    SB_CHECK(p->stops && o.family && o.next, err, SB_NO_MEMORY, "out of memory for sweeps");
+    find_stops(g, p);
+    SB_TRY(sb_first_equal(p, p->n_stops, family_text, o.family, err));
+    find_lines(p, &o);
     qsort(p->stops, (size_t)p->n_stops, sizeof *p->stops, by_line);
+    drop_repeats(p);
     drop_short(p);
-    return p->n_lines > 0 ? find_scale(p, err) : SB_OK;
+    if (p->n_lines > 0)
+        SB_TRY(find_scale(p, err));
+out:
+    sb_free(o.next);
+    sb_free(o.family);
+    return st;
 }
 
 void sb_sweep_thin(sb_sweep_panel *p, int64_t most)

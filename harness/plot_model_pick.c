@@ -116,7 +116,7 @@ sb_status sb_model_pick_runs(const sb_model *m, const sb_model_run *const *runs,
     }
     p->n_settings = all + decode;
     SB_TRY(label_curves(p, err));
-    sb_plot_choose(p->curves, p->n_curves, most_curves);
+    SB_TRY(sb_plot_choose(p->curves, p->n_curves, most_curves, err));
 out:
     return st;
 }

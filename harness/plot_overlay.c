@@ -17,14 +17,6 @@ static bool same_text(const char *a, const char *b)
 
 /* ---- curves --------------------------------------------------------------------------------- */
 
-int64_t sb_plot_twin(const sb_plot_group *g, int64_t curve)
-{
-    for (int64_t c = 0; c < g->n_curves && g->curves[curve].run == 1; c++)
-        if (g->curves[c].run == 0 && sb_plot_same_curve(g->curves[c].first, g->curves[curve].first))
-            return c;
-    return -1;
-}
-
 static bool same_cells(const sb_plot_group *g, const sb_plot_point *p, const sb_plot_point *q,
                        bool errors)
 {
@@ -39,55 +31,62 @@ static bool same_cells(const sb_plot_group *g, const sb_plot_point *p, const sb_
 
 bool sb_plot_repeats(const sb_plot_group *g, int64_t curve, bool errors)
 {
-    int64_t twin = sb_plot_twin(g, curve), n = 0, n_twin = 0;
-    for (int64_t i = 0; i < g->n_points; i++)
-        n_twin += g->points[i].curve == twin;
-    for (int64_t i = 0; i < g->n_points; i++) {
-        if (g->points[i].curve != curve)
-            continue;
+    int64_t twin = g->curves[curve].twin, n, n_twin;
+    if (twin < 0)
+        return false;
+    const sb_plot_point *own = sb_plot_points_of(g, curve, 0, &n);
+    const sb_plot_point *others = sb_plot_points_of(g, twin, 0, &n_twin);
+    for (int64_t i = 0; i < n; i++) {
         int64_t j = 0;
-        while (j < g->n_points &&
-               !(g->points[j].curve == twin && same_cells(g, &g->points[i], &g->points[j], errors)))
+        while (j < n_twin && !same_cells(g, &own[i], &others[j], errors))
             j++;
-        if (j == g->n_points)
+        if (j == n_twin)
             return false;
-        n++;
     }
-    return twin >= 0 && n == n_twin;
+    return n == n_twin;
 }
 
-static bool is_shared(const sb_plot_group *g, int64_t curve)
+/* The settings of both runs, each once: n of them, n_shared that both have first. Of each curve its
+ * setting, of [n_curves]. */
+static int64_t list_settings(const sb_plot_group *g, sb_plot_curve *settings, int64_t *of,
+                             int64_t *n_shared)
 {
-    for (int64_t c = 0; c < g->n_curves; c++)
-        if (sb_plot_twin(g, c) == curve)
-            return true;
-    return false;
-}
-
-/* The settings of both runs, each once: n of them, n_shared that both have first. */
-static int64_t list_settings(const sb_plot_group *g, sb_plot_curve *settings, int64_t *n_shared)
-{
+    enum { OWN = -2, SHARED = -1 };
     int64_t n = 0;
-    for (int shared = 1; shared >= 0; shared--) {
-        for (int64_t c = 0; c < g->n_curves; c++)
-            if (sb_plot_twin(g, c) < 0 && is_shared(g, c) == shared)
-                settings[n++].first = g->curves[c].first;
-        if (shared)
+    for (int64_t c = 0; c < g->n_curves; c++) {
+        of[c] = OWN;
+        if (g->curves[c].twin >= 0)
+            of[g->curves[c].twin] = SHARED;
+    }
+    for (int kind = SHARED; kind >= OWN; kind--) {
+        for (int64_t c = 0; c < g->n_curves; c++) {
+            if (g->curves[c].twin >= 0 || of[c] != kind)
+                continue;
+            settings[n].first = g->curves[c].first;
+            of[c] = n++;
+        }
+        if (kind == SHARED)
             *n_shared = n;
     }
+    for (int64_t c = 0; c < g->n_curves; c++)
+        if (g->curves[c].twin >= 0)
+            of[c] = of[g->curves[c].twin];
     return n;
 }
 
 /* As the curves of one run, but with a place for those that both have before others. */
-static void choose_settings(sb_plot_curve *settings, int64_t n, int64_t n_shared)
+static sb_status choose_settings(sb_plot_curve *settings, int64_t n, int64_t n_shared, sb_err *err)
 {
+    sb_status st = SB_OK;
     int used = 0;
-    sb_plot_choose(settings, n_shared, SB_PLOT_COLOURS);
+    SB_TRY(sb_plot_choose(settings, n_shared, SB_PLOT_COLOURS, err));
     for (int64_t i = 0; i < n_shared; i++)
         used += settings[i].slot > 0;
-    sb_plot_choose(settings + n_shared, n - n_shared, SB_PLOT_COLOURS - used);
+    SB_TRY(sb_plot_choose(settings + n_shared, n - n_shared, SB_PLOT_COLOURS - used, err));
     for (int64_t i = n_shared; i < n; i++)
         settings[i].slot += settings[i].slot > 0 ? used : 0;
+out:
+    return st;
 }
 
 sb_status sb_plot_pair_curves(sb_plot_group *g, sb_err *err)
@@ -95,22 +94,22 @@ sb_status sb_plot_pair_curves(sb_plot_group *g, sb_err *err)
     sb_status st = SB_OK;
     int64_t n = 0, n_shared = 0;
     sb_plot_curve *settings = sb_alloc(g->n_curves, sizeof *settings);
-    SB_CHECK(settings, err, SB_NO_MEMORY, "out of memory for plot data");
-    n = list_settings(g, settings, &n_shared);
+    int64_t *of = sb_alloc(g->n_curves, sizeof *of);
+    SB_CHECK(settings && of, err, SB_NO_MEMORY, "out of memory for plot data");
+    n = list_settings(g, settings, of, &n_shared);
     SB_TRY(sb_plot_label(settings, n, err));
-    choose_settings(settings, n, n_shared);
+    SB_TRY(choose_settings(settings, n, n_shared, err));
     for (int64_t c = 0; c < g->n_curves; c++) {
         sb_plot_curve *curve = &g->curves[c];
-        int64_t i = 0;
-        while (!sb_plot_same_curve(settings[i].first, curve->first))
-            i++;
-        curve->slot = settings[i].slot > 0 ? settings[i].slot + curve->run * SB_PLOT_COLOURS : 0;
-        curve->label = sb_strdup(settings[i].label);
+        const sb_plot_curve *setting = &settings[of[c]];
+        curve->slot = setting->slot > 0 ? setting->slot + curve->run * SB_PLOT_COLOURS : 0;
+        curve->label = sb_strdup(setting->label);
         SB_CHECK(curve->label, err, SB_NO_MEMORY, "out of memory for curve labels");
     }
 out:
     for (int64_t i = 0; i < n; i++)
         sb_free(settings[i].label);
+    sb_free(of);
     sb_free(settings);
     return st;
 }

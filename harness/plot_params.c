@@ -115,26 +115,27 @@ static char *put(char *at, sb_span piece)
     return at + piece.n + 1;
 }
 
+static void write_key(char *at, const char *method, const param *params, int64_t n, sb_span skip)
+{
+    at = put(at, sb_span_of(method ? method : ""));
+    for (int64_t i = 0; i < n; i++) {
+        sb_span name = params[i].name, value = params[i].value;
+        if (value.n > 0 && !sb_span_same(name, skip) &&
+            !(method && sb_param_is_budget(method, name)))
+            at = put(put(at, name), value);
+    }
+}
+
 char *sb_params_key(const char *method, const char *params, sb_span skip)
 {
-    int64_t n = 0, length = (int64_t)strlen(params ? params : "");
-    sb_span lead = sb_span_of(method ? method : "");
-    param *sorted = sb_alloc(length / 2 + 1, sizeof *sorted), p;
-    char *key = sb_alloc(lead.n + 2 * length + 4, 1);
-    for (const char *at = params; key && sorted && sb_param_next(&at, &p.name, &p.value);)
+    size_t n_method = strlen(method ? method : ""), n_text = strlen(params ? params : "");
+    int64_t n = 0;
+    param *sorted = sb_alloc((int64_t)n_text / 2 + 1, sizeof *sorted), p;
+    char *key = sorted ? sb_alloc((int64_t)(n_method + 2 * n_text) + 4, 1) : NULL;
+    for (const char *at = params; key && sb_param_next(&at, &p.name, &p.value);)
         insert(sorted, &n, p);
-    char *end = key && sorted ? put(key, lead) : NULL;
-    for (int64_t i = 0; end && i < n; i++) {
-        p = sorted[i];
-        if (p.value.n == 0 || sb_span_same(p.name, skip) ||
-            (method && sb_param_is_budget(method, p.name)))
-            continue;
-        end = put(put(end, p.name), p.value);
-    }
-    if (!end) {
-        sb_free(key);
-        key = NULL;
-    }
+    if (key)
+        write_key(key, method, sorted, n, skip);
     sb_free(sorted);
     return key;
 }

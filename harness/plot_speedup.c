@@ -57,9 +57,9 @@ static void break_evens(const sb_plot_group *g, int64_t curve, double density, c
 {
     char one[32];
     size_t used = 0;
-    int64_t twin = sb_plot_twin(g, curve), own = twin >= 0 ? twin : curve;
+    int64_t twin = g->curves[curve].twin, own = twin >= 0 ? twin : curve;
     for (int64_t c = 0; c < g->n_curves; c++) {
-        if (c != own && sb_plot_twin(g, c) != own)
+        if (c != own && g->curves[c].twin != own)
             continue;
         sb_plot_break_even(g, c, density, one, sizeof one);
         used += (size_t)snprintf(buf + used, bytes - used, "%s%s", used > 0 ? " | " : "", one);

@@ -16,7 +16,8 @@ enum { MOST_PANELS = 4, MOST_LINES = 9 /* in a panel */, MOST_NAMES = 4 * SB_MAX
 typedef struct sweep {
     sb_sweep_panel panels[MOST_PANELS];
     int n_panels, n_hidden;
-    int n_slots; /* used so far */
+    int64_t n_thinned; /* lines left out of the panels */
+    int n_slots;       /* used so far */
     bool timed;
 } sweep;
 
@@ -145,7 +146,9 @@ static sb_status put_panel(sb_sheet *s, const sb_plot_group *g, sweep *w, int pa
     sb_status st = SB_OK;
     sb_sweep_panel *p = &w->panels[panel];
     int64_t fair = SB_PLOT_CURVES / w->n_panels;
+    w->n_thinned += p->n_lines;
     sb_sweep_thin(p, fair < MOST_LINES ? fair : MOST_LINES);
+    w->n_thinned -= p->n_lines;
     sb_plot_curve *curves = sb_alloc(p->n_lines, sizeof *curves);
     sb_record *records = sb_alloc(p->n_lines, sizeof *records);
     SB_CHECK(curves && records, err, SB_NO_MEMORY, "out of memory for labels");
@@ -175,6 +178,8 @@ static sb_status put_captions(sb_sheet *s, const sb_plot_group *g, const sweep *
         s, g, w->timed ? "Dotted: selection's time / that of select and attend." : "", err));
     if (w->n_hidden > 0)
         SB_TRY(sb_sheet_key(s, 0, err, "Parameters not shown: %d.", w->n_hidden));
+    if (w->n_thinned > 0)
+        SB_TRY(sb_sheet_key(s, 0, err, "Lines not shown: %" PRId64 ".", w->n_thinned));
     if (g->n_incomplete > 0)
         SB_TRY(sb_sheet_key(s, 0, err, "Settings left out because a layer is missing: %" PRId64 ".",
                             g->n_incomplete));

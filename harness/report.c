@@ -27,16 +27,17 @@ typedef struct filler {
 
 /* ---- placeholders of the page ----------------------------------------------------------- */
 
-static void put_summary(const filler *f)
+static sb_status put_summary(const filler *f, sb_err *err)
 {
+    sb_status st = SB_OK;
     char title[SB_NAME_BYTES];
-    sb_report_write_run(f->out, &f->view);
+    SB_TRY(sb_report_write_run(f->out, &f->view, err));
     for (int64_t i = 0; i < f->view.n_groups; i++) {
         const sb_plot_group *g = &f->groups[i];
         fputs("<h3>", f->out);
         sb_html_text(f->out, sb_report_title(g, title));
         fputs("</h3>\n", f->out);
-        sb_report_write_best(f->out, g);
+        SB_TRY(sb_report_write_best(f->out, g, err));
         if (sb_report_is_model(g)) {
             sb_report_write_model_note(f->out, g);
             continue;
@@ -44,6 +45,8 @@ static void put_summary(const filler *f)
         sb_report_write_speed(f->out, g);
         sb_report_write_worst(f->out, g);
     }
+out:
+    return st;
 }
 
 static bool is_named(const sb_report_asset *asset, const char *ending)
@@ -59,30 +62,34 @@ static void put_assets(const filler *f, const char *ending)
             (void)fwrite(sb_report_assets[i].bytes, 1, sb_report_assets[i].n_bytes, f->out);
 }
 
-static void put_style(const filler *f)
+static sb_status put_style(const filler *f, sb_err *err)
 {
+    (void)err;
     put_assets(f, ".css");
+    return SB_OK;
 }
 
-static void put_scripts(const filler *f)
+static sb_status put_scripts(const filler *f, sb_err *err)
 {
+    (void)err;
     put_assets(f, ".js");
+    return SB_OK;
 }
 
-static void put_provenance(const filler *f)
+static sb_status put_provenance(const filler *f, sb_err *err)
 {
-    sb_report_write_provenance(f->out, &f->view);
+    return sb_report_write_provenance(f->out, &f->view, err);
 }
 
-static void put_data(const filler *f)
+static sb_status put_data(const filler *f, sb_err *err)
 {
-    sb_report_write_json(f->out, &f->view, &f->maps);
+    return sb_report_write_json(f->out, &f->view, &f->maps, err);
 }
 
 /* Lines of the page, and what is put in their place. */
 static const struct {
     const char *line;
-    void (*put)(const filler *f);
+    sb_status (*put)(const filler *f, sb_err *err);
 } places[] = {{"@STYLE@\n", put_style},
               {"@SUMMARY@\n", put_summary},
               {"@PROVENANCE@\n", put_provenance},
@@ -104,23 +111,25 @@ static void put_line(const filler *f, const char *line, size_t n)
     }
 }
 
-static void put_page(const filler *f)
+static sb_status put_page(const filler *f, sb_err *err)
 {
+    sb_status st = SB_OK;
     const char *line = "";
     for (int i = 0; i < sb_n_report_assets; i++)
         if (is_named(&sb_report_assets[i], ".html"))
             line = (const char *)sb_report_assets[i].bytes;
-    for (size_t n; *line; line += n) {
+    for (size_t n; *line && st == SB_OK; line += n) {
         int at = 0;
         n = strcspn(line, "\n");
         n += line[n] == '\n';
         while (at < N_PLACES && strncmp(line, places[at].line, strlen(places[at].line)) != 0)
             at++;
         if (at < N_PLACES)
-            places[at].put(f);
+            st = places[at].put(f, err);
         else
             put_line(f, line, n);
     }
+    return st;
 }
 
 /* ---- the report ------------------------------------------------------------------------- */
@@ -181,12 +190,13 @@ static sb_status write_page(filler *f, const char *path, int64_t *n_bytes, sb_er
         st = sb_fs_fail(err, temporary, "create");
         goto out;
     }
-    put_page(f);
+    st = put_page(f, err);
     *n_bytes = ftell(f->out);
     bool failed = ferror(f->out) != 0;
     failed |= fclose(f->out) != 0;
-    if (failed) {
+    if (failed && st == SB_OK)
         st = sb_fs_fail(err, temporary, "write");
+    if (st != SB_OK) {
         (void)unlink(temporary);
         goto out;
     }

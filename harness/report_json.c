@@ -177,21 +177,23 @@ static void put_patterns(FILE *out, const sb_report_maps *maps)
     }
 }
 
-static void put_names(FILE *out, const sb_report_view *v, sb_report_name *name)
+static sb_status put_names(FILE *out, const sb_report_view *v, sb_report_name *name, sb_err *err)
 {
-    sb_report_each_name(v, name, ", ", sb_json_piece, out);
+    return sb_report_each_name(v, name, ", ", sb_json_piece, out, err);
 }
 
-void sb_report_write_json(FILE *out, const sb_report_view *v, const sb_report_maps *maps)
+sb_status sb_report_write_json(FILE *out, const sb_report_view *v, const sb_report_maps *maps,
+                               sb_err *err)
 {
+    sb_status st = SB_OK;
     fputs("{\"version\":\"", out);
-    put_names(out, v, sb_report_version);
+    SB_TRY(put_names(out, v, sb_report_version, err));
     fputs("\",\n\"name\":", out);
     sb_json_text(out, v->name);
     fputs(",\n\"machine\":\"", out);
-    put_names(out, v, sb_report_kernel);
+    SB_TRY(put_names(out, v, sb_report_kernel, err));
     fputs(" kernel, ", out);
-    put_names(out, v, sb_report_machine);
+    SB_TRY(put_names(out, v, sb_report_machine, err));
     fputs("\",\n\"columns\":[", out);
     put_columns(out);
     fputs("],\n\"records\":[\n", out);
@@ -210,4 +212,6 @@ void sb_report_write_json(FILE *out, const sb_report_view *v, const sb_report_ma
     fputs("],\n\"patterns\":[\n", out);
     put_patterns(out, maps);
     fputs("]}}\n", out);
+out:
+    return st;
 }

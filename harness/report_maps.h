@@ -91,8 +91,9 @@ void sb_report_maps_free(sb_report_maps *maps);
  */
 void sb_report_maps_note(FILE *out, const sb_report_view *v, const sb_report_maps *maps);
 
-/** Write what the page's scripts read, as JSON without '<'. */
-void sb_report_write_json(FILE *out, const sb_report_view *v, const sb_report_maps *maps);
+/** Write what the page's scripts read, as JSON without '<'. SB_NO_MEMORY. */
+sb_status sb_report_write_json(FILE *out, const sb_report_view *v, const sb_report_maps *maps,
+                               sb_err *err);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "harness/equal.h"
 #include "harness/mem.h"
 #include "harness/report_view.h"
 
@@ -52,41 +53,36 @@ static char *params_of(const sb_record *r)
     return text;
 }
 
-/* The number of a text among those of the records before it. */
-static int64_t number_of_text(const sb_record *records, const sb_record *stand_ins, int64_t i)
+static char *text_of(const void *things, int64_t i)
 {
-    int64_t next = 0;
-    for (int64_t j = 0; j < i; j++) {
-        if (!stand_ins[j].capture)
-            continue;
-        if (strcmp(records[j].text, records[i].text) == 0)
-            return stand_ins[j].layer;
-        if (stand_ins[j].layer >= next)
-            next = stand_ins[j].layer + 1;
-    }
-    return next;
+    const sb_record *r = &((const sb_record *)things)[i];
+    return sb_report_of_model(r) ? sb_sprintf("of %s", r->text) : sb_strdup("");
 }
 
 sb_status sb_report_stand_ins(const sb_record *records, int64_t n, sb_record **stand_ins,
                               sb_err *err)
 {
-    sb_record *out = *stand_ins = sb_alloc(n, sizeof *out);
-    if (!out)
-        return sb_no_memory(err, "records of a model");
+    sb_status st = SB_OK;
+    int64_t *first = sb_alloc(n, sizeof *first), n_texts = 0;
+    sb_record *made = *stand_ins = sb_alloc(n, sizeof *made);
+    SB_CHECK(first && made, err, SB_NO_MEMORY, "out of memory for records of a model");
+    SB_TRY(sb_first_equal(records, n, text_of, first, err));
     for (int64_t i = 0; i < n; i++) {
         const sb_record *r = &records[i];
         if (!sb_report_of_model(r))
             continue; /* an empty one, which no group takes */
-        out[i] = *r;
-        out[i].layer = number_of_text(records, out, i);
-        out[i].task = NULL;
-        out[i].rel_l2 = r->logit_kl > 0 ? r->logit_kl : NAN;
-        out[i].capture = place_of(r);
-        out[i].params = params_of(r);
-        if (!out[i].capture || !out[i].params)
-            return sb_no_memory(err, "records of a model");
+        made[i] = *r;
+        made[i].layer = first[i] < i ? made[first[i]].layer : n_texts++;
+        made[i].task = NULL;
+        made[i].rel_l2 = r->logit_kl > 0 ? r->logit_kl : NAN;
+        made[i].capture = place_of(r);
+        made[i].params = params_of(r);
+        SB_CHECK(made[i].capture && made[i].params, err, SB_NO_MEMORY,
+                 "out of memory for records of a model");
     }
-    return SB_OK;
+out:
+    sb_free(first);
+    return st;
 }
 
 void sb_report_stand_ins_free(sb_record *stand_ins, int64_t n)

@@ -1,10 +1,12 @@
 /* In which order patterns are made, as a report has no room for all: longest first, then of each
  * curve the setting nearest to a quarter, then each one's next. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "harness/equal.h"
 #include "harness/mem.h"
+#include "harness/plot_params.h"
 #include "harness/provenance.h"
 #include "harness/report_maps.h"
 
@@ -12,7 +14,10 @@ static const double quarter = 0.25;
 
 /* Where a record stands in the order. */
 typedef struct rank {
-    int64_t tokens, round, shape, record;
+    const sb_record *r;
+    int64_t record, tokens, round, shape;
+    int64_t group; /* the first rank of its curve on its shape */
+    double off_quarter;
 } rank;
 
 bool sb_map_has_pattern(const sb_record *r)
@@ -20,13 +25,13 @@ bool sb_map_has_pattern(const sb_record *r)
     return sb_plot_usable(r) && r->block > 0;
 }
 
-static bool same_shape(const sb_record *a, const sb_record *b)
+static char *shape_text(const void *things, int64_t i)
 {
-    int n_x, n_y;
-    const char *x = sb_provenance_value(a->config, "digest", &n_x);
-    const char *y = sb_provenance_value(b->config, "digest", &n_y);
-    return a->layer == b->layer && a->tokens == b->tokens && strcmp(a->dtype, b->dtype) == 0 &&
-           strcmp(a->capture, b->capture) == 0 && n_x == n_y && memcmp(x, y, (size_t)n_x) == 0;
+    int n;
+    const sb_record *r = &((const sb_record *)things)[i];
+    const char *digest = sb_provenance_value(r->config, "digest", &n);
+    return sb_sprintf("%" PRId64 " %" PRId64 " %.*s %s %s", r->layer, r->tokens, n, digest,
+                      r->dtype, r->capture);
 }
 
 static double off_quarter(const sb_record *r)
@@ -34,19 +39,15 @@ static double off_quarter(const sb_record *r)
     return r->density > 0 ? fabs(log(r->density / quarter)) : INFINITY;
 }
 
-/* How many settings of the record's curve on its shape come before it: nearer to a quarter. */
-static int64_t round_of(const sb_report_view *v, const int64_t *shape, int64_t i)
+/* Settings of one curve on one shape, the nearest to a quarter first. */
+static int by_quarter(const void *a, const void *b)
 {
-    const sb_record *r = &v->records[i];
-    int64_t round = 0;
-    for (int64_t j = 0; j < v->n; j++) {
-        const sb_record *s = &v->records[j];
-        if (j == i || shape[j] != shape[i] || !sb_map_has_pattern(s))
-            continue;
-        double d = off_quarter(s) - off_quarter(r);
-        round += (d < 0 || (!(d > 0) && j < i)) && sb_plot_same_curve(r, s);
-    }
-    return round;
+    const rank *x = a, *y = b;
+    if (x->group != y->group)
+        return x->group < y->group ? -1 : 1;
+    if (x->off_quarter != y->off_quarter)
+        return x->off_quarter < y->off_quarter ? -1 : 1;
+    return x->record < y->record ? -1 : x->record > y->record;
 }
 
 static int by_rank(const void *a, const void *b)
@@ -61,30 +62,56 @@ static int by_rank(const void *a, const void *b)
     return x->record < y->record ? -1 : x->record > y->record;
 }
 
-static void find_shapes(const sb_report_view *v, int64_t *shape)
+static char *group_text(const void *things, int64_t i)
 {
-    for (int64_t i = 0; i < v->n; i++) {
-        shape[i] = i;
-        for (int64_t j = 0; j < i && shape[i] == i; j++)
-            if (shape[j] == j && same_shape(&v->records[j], &v->records[i]))
-                shape[i] = j;
+    const rank *x = &((const rank *)things)[i];
+    char *curve = sb_params_key(x->r->method, x->r->params, (sb_span){0});
+    char *text = curve ? sb_sprintf("%" PRId64 " %s", x->shape, curve) : NULL;
+    sb_free(curve);
+    return text;
+}
+
+/* How many settings of its curve on its shape come before each of the n ranks. */
+static sb_status find_rounds(rank *ranks, int64_t n, sb_err *err)
+{
+    sb_status st = SB_OK;
+    int64_t *group = sb_alloc(n, sizeof *group);
+    SB_CHECK(group, err, SB_NO_MEMORY, "out of memory for the order of patterns");
+    SB_TRY(sb_first_equal(ranks, n, group_text, group, err));
+    for (int64_t i = 0; i < n; i++)
+        ranks[i].group = group[i];
+    qsort(ranks, (size_t)n, sizeof *ranks, by_quarter);
+    for (int64_t i = 0; i < n; i++) {
+        bool same = i > 0 && ranks[i].group == ranks[i - 1].group;
+        ranks[i].round = same ? ranks[i - 1].round + 1 : 0;
     }
+out:
+    sb_free(group);
+    return st;
 }
 
 sb_status sb_map_order(const sb_report_view *v, int64_t *shape, int64_t *order, int64_t *n,
                        sb_err *err)
 {
+    sb_status st = SB_OK;
     rank *ranks = sb_alloc(v->n, sizeof *ranks);
-    if (!ranks)
-        return sb_no_memory(err, "the order of patterns");
-    find_shapes(v, shape);
+    SB_CHECK(ranks, err, SB_NO_MEMORY, "out of memory for the order of patterns");
+    SB_TRY(sb_first_equal(v->records, v->n, shape_text, shape, err));
     *n = 0;
-    for (int64_t i = 0; i < v->n; i++)
-        if (sb_map_has_pattern(&v->records[i]))
-            ranks[(*n)++] = (rank){v->records[i].tokens, round_of(v, shape, i), shape[i], i};
+    for (int64_t i = 0; i < v->n; i++) {
+        const sb_record *r = &v->records[i];
+        if (sb_map_has_pattern(r))
+            ranks[(*n)++] = (rank){.r = r,
+                                   .record = i,
+                                   .tokens = r->tokens,
+                                   .shape = shape[i],
+                                   .off_quarter = off_quarter(r)};
+    }
+    SB_TRY(find_rounds(ranks, *n, err));
     qsort(ranks, (size_t)*n, sizeof *ranks, by_rank);
     for (int64_t i = 0; i < *n; i++)
         order[i] = ranks[i].record;
+out:
     sb_free(ranks);
-    return SB_OK;
+    return st;
 }

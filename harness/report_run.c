@@ -2,10 +2,14 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "harness/equal.h"
 #include "harness/fs.h"
+#include "harness/mem.h"
 #include "harness/provenance.h"
 #include "harness/report_text.h"
 #include "harness/report_view.h"
+
+enum { MOST_FAILURES = 50 /* reasons listed */ };
 
 /* ---- names that records share ----------------------------------------------------------- */
 
@@ -98,40 +102,53 @@ static const char *failure_name(const sb_record *r, char *buf)
     return buf;
 }
 
-static bool same_name(const sb_record *a, const sb_record *b, sb_report_name *name)
+typedef struct naming {
+    const sb_report_view *view;
+    sb_report_name *name;
+} naming;
+
+static char *name_text(const void *things, int64_t i)
 {
-    char x[SB_NAME_BYTES], y[SB_NAME_BYTES];
-    return strcmp(name(a, x), name(b, y)) == 0;
+    const naming *by = things;
+    char text[SB_NAME_BYTES];
+    return sb_strdup(by->name(&by->view->records[i], text));
 }
 
-static bool named_before(const sb_report_view *v, int64_t i, sb_report_name *name)
+/* Of each record the first with the same name, *first [v->n], which is sb_free's. */
+static sb_status find_names(const sb_report_view *v, sb_report_name *name, int64_t **first,
+                            sb_err *err)
 {
-    for (int64_t j = 0; j < i; j++)
-        if (same_name(&v->records[j], &v->records[i], name))
-            return true;
-    return false;
+    const naming by = {v, name};
+    *first = sb_alloc(v->n, sizeof **first);
+    return *first ? sb_first_equal(&by, v->n, name_text, *first, err)
+                  : sb_no_memory(err, "the names of records");
 }
 
-void sb_report_each_name(const sb_report_view *v, sb_report_name *name, const char *separator,
-                         sb_report_put *put, FILE *out)
+sb_status sb_report_each_name(const sb_report_view *v, sb_report_name *name, const char *separator,
+                              sb_report_put *put, FILE *out, sb_err *err)
 {
     char text[SB_NAME_BYTES];
-    for (int64_t i = 0; i < v->n; i++) {
-        if (named_before(v, i, name))
+    int64_t *first;
+    sb_status st = find_names(v, name, &first, err);
+    for (int64_t i = 0; i < v->n && st == SB_OK; i++) {
+        if (first[i] != i)
             continue;
         put(out, i > 0 ? separator : "");
         put(out, name(&v->records[i], text));
     }
+    sb_free(first);
+    return st;
 }
 
 /* ---- what was run ----------------------------------------------------------------------- */
 
-static void put_names(FILE *out, const sb_report_view *v, const char *what, const char *separator,
-                      sb_report_name *name)
+static sb_status put_names(FILE *out, const sb_report_view *v, const char *what,
+                           const char *separator, sb_report_name *name, sb_err *err)
 {
     fprintf(out, "<dt>%s</dt><dd>", what);
-    sb_report_each_name(v, name, separator, sb_html_text, out);
+    sb_status st = sb_report_each_name(v, name, separator, sb_html_text, out, err);
     fputs("</dd>\n", out);
+    return st;
 }
 
 static int64_t n_of_status(const sb_report_view *v, const char *status)
@@ -154,32 +171,50 @@ static void put_cells(FILE *out, const sb_report_view *v)
     fputs("</dd>\n", out);
 }
 
-static void put_failures(FILE *out, const sb_report_view *v)
+/* n cells that ended as `r` did, the first of them. */
+static void put_failure(FILE *out, const sb_record *r, int64_t n)
 {
     char text[SB_NAME_BYTES];
+    fprintf(out, "<li>%" PRId64 " ", n);
+    sb_html_text(out, failure_name(r, text));
+    fputs(" (first: ", out);
+    sb_html_text(out, r->method);
+    if (*r->task) {
+        fputs(", ", out);
+        sb_html_text(out, r->text);
+    } else {
+        fprintf(out, ", layer %" PRId64, r->layer);
+    }
+    fprintf(out, ", %" PRId64 " tokens)</li>\n", r->tokens);
+}
+
+static sb_status put_failures(FILE *out, const sb_report_view *v, sb_err *err)
+{
+    sb_status st = SB_OK;
+    int64_t *first = NULL, *n_of = NULL, n_kinds = 0, n_rest = 0;
     if (n_of_status(v, "ok") == v->n)
-        return;
+        return SB_OK;
+    SB_TRY(find_names(v, failure_name, &first, err));
+    n_of = sb_alloc(v->n, sizeof *n_of);
+    SB_CHECK(n_of, err, SB_NO_MEMORY, "out of memory for the names of records");
+    for (int64_t i = 0; i < v->n; i++)
+        n_of[first[i]]++;
     fputs("<h3>Cells without a result</h3>\n<ul>\n", out);
     for (int64_t i = 0; i < v->n; i++) {
-        const sb_record *r = &v->records[i];
-        if (strcmp(r->status, "ok") == 0 || named_before(v, i, failure_name))
+        if (first[i] != i || strcmp(v->records[i].status, "ok") == 0)
             continue;
-        int64_t n = 0;
-        for (int64_t j = i; j < v->n; j++)
-            n += same_name(&v->records[j], r, failure_name);
-        fprintf(out, "<li>%" PRId64 " ", n);
-        sb_html_text(out, failure_name(r, text));
-        fputs(" (first: ", out);
-        sb_html_text(out, r->method);
-        if (*r->task) {
-            fputs(", ", out);
-            sb_html_text(out, r->text);
-        } else {
-            fprintf(out, ", layer %" PRId64, r->layer);
-        }
-        fprintf(out, ", %" PRId64 " tokens)</li>\n", r->tokens);
+        if (n_kinds++ < MOST_FAILURES)
+            put_failure(out, &v->records[i], n_of[i]);
+        else
+            n_rest += n_of[i];
     }
+    if (n_rest > 0)
+        fprintf(out, "<li>... and %" PRId64 " for other reasons, see results.csv</li>\n", n_rest);
     fputs("</ul>\n", out);
+out:
+    sb_free(n_of);
+    sb_free(first);
+    return st;
 }
 
 static bool all_of_model(const sb_report_view *v)
@@ -190,54 +225,59 @@ static bool all_of_model(const sb_report_view *v)
     return true;
 }
 
-void sb_report_write_run(FILE *out, const sb_report_view *v)
+sb_status sb_report_write_run(FILE *out, const sb_report_view *v, sb_err *err)
 {
+    sb_status st = SB_OK;
     fputs("<dl>\n", out);
     if (all_of_model(v)) {
-        put_names(out, v, "Model in the loop", "; ", model_name);
-        put_names(out, v, "Texts", ", ", text_name);
-        put_names(out, v, "Tasks", ", ", task_name);
-        put_names(out, v, "Settings", ", ", setting_name);
+        SB_TRY(put_names(out, v, "Model in the loop", "; ", model_name, err));
+        SB_TRY(put_names(out, v, "Texts", ", ", text_name, err));
+        SB_TRY(put_names(out, v, "Tasks", ", ", task_name, err));
+        SB_TRY(put_names(out, v, "Settings", ", ", setting_name, err));
     } else {
-        put_names(out, v, "Captures", "; ", capture_name);
-        put_names(out, v, "Layers", ", ", layer_name);
+        SB_TRY(put_names(out, v, "Captures", "; ", capture_name, err));
+        SB_TRY(put_names(out, v, "Layers", ", ", layer_name, err));
     }
-    put_names(out, v, "Tokens", ", ", length_name);
-    put_names(out, v, "Computed in", "; ", type_name);
-    put_names(out, v, "Methods", ", ", method_name);
+    SB_TRY(put_names(out, v, "Tokens", ", ", length_name, err));
+    SB_TRY(put_names(out, v, "Computed in", "; ", type_name, err));
+    SB_TRY(put_names(out, v, "Methods", ", ", method_name, err));
     put_cells(out, v);
-    put_names(out, v, "Kernels", ", ", sb_report_kernel);
-    put_names(out, v, "Machine", "; ", sb_report_machine);
+    SB_TRY(put_names(out, v, "Kernels", ", ", sb_report_kernel, err));
+    SB_TRY(put_names(out, v, "Machine", "; ", sb_report_machine, err));
     fputs("</dl>\n", out);
-    put_failures(out, v);
+    SB_TRY(put_failures(out, v, err));
+out:
+    return st;
 }
 
 /* ---- provenance ------------------------------------------------------------------------- */
 
-static bool same_provenance(const sb_record *a, const sb_record *b)
+static char *provenance_text(const void *things, int64_t i)
 {
-    return strcmp(a->provenance, b->provenance) == 0;
+    return sb_strdup(((const sb_record *)things)[i].provenance);
 }
 
-static void put_provenance(FILE *out, const sb_report_view *v, int64_t i)
+sb_status sb_report_write_provenance(FILE *out, const sb_report_view *v, sb_err *err)
 {
-    int64_t n = 0;
-    for (int64_t j = 0; j < v->n; j++) {
-        if (j < i && same_provenance(&v->records[j], &v->records[i]))
-            return;
-        n += same_provenance(&v->records[j], &v->records[i]);
-    }
-    fprintf(out, "<details><summary>Made %" PRId64 " of %" PRId64 " records</summary>\n<pre>", n,
-            v->n);
-    sb_html_text(out, v->records[i].provenance);
-    fputs("</pre></details>\n", out);
-}
-
-void sb_report_write_provenance(FILE *out, const sb_report_view *v)
-{
+    sb_status st = SB_OK;
+    int64_t *first = sb_alloc(v->n, sizeof *first), *n_of = sb_alloc(v->n, sizeof *n_of);
+    SB_CHECK(first && n_of, err, SB_NO_MEMORY, "out of memory for provenance");
+    SB_TRY(sb_first_equal(v->records, v->n, provenance_text, first, err));
     for (int64_t i = 0; i < v->n; i++)
-        put_provenance(out, v, i);
+        n_of[first[i]]++;
+    for (int64_t i = 0; i < v->n; i++) {
+        if (first[i] != i)
+            continue;
+        fprintf(out, "<details><summary>Made %" PRId64 " of %" PRId64 " records</summary>\n<pre>",
+                n_of[i], v->n);
+        sb_html_text(out, v->records[i].provenance);
+        fputs("</pre></details>\n", out);
+    }
     fputs("<h3>config.yaml</h3>\n<pre id=\"config\">", out);
     sb_html_text(out, v->config ? v->config : "# The run directory holds none.\n");
     fputs("</pre>\n", out);
+out:
+    sb_free(n_of);
+    sb_free(first);
+    return st;
 }

@@ -35,15 +35,15 @@ sb_report_name sb_report_version; /**< of what wrote it: "stembench 0.1.0 (commi
 /** Write a text into a file in some form: sb_html_text, or into a JSON string. */
 typedef void sb_report_put(FILE *out, const char *text);
 
-/** Write the distinct names that the records have, in their order. */
-void sb_report_each_name(const sb_report_view *v, sb_report_name *name, const char *separator,
-                         sb_report_put *put, FILE *out);
+/** Write the distinct names that the records have, in their order. SB_NO_MEMORY. */
+sb_status sb_report_each_name(const sb_report_view *v, sb_report_name *name, const char *separator,
+                              sb_report_put *put, FILE *out, sb_err *err);
 
-/** HTML: what was run, and what of it failed. */
-void sb_report_write_run(FILE *out, const sb_report_view *v);
+/** HTML: what was run, and what of it failed. SB_NO_MEMORY. */
+sb_status sb_report_write_run(FILE *out, const sb_report_view *v, sb_err *err);
 
-/** HTML: the distinct provenance texts, and the config. */
-void sb_report_write_provenance(FILE *out, const sb_report_view *v);
+/** HTML: the distinct provenance texts, and the config. SB_NO_MEMORY. */
+sb_status sb_report_write_provenance(FILE *out, const sb_report_view *v, sb_err *err);
 
 /* ---- report_curves.c -------------------------------------------------------------------- */
 
@@ -92,8 +92,8 @@ void sb_report_write_model_note(FILE *out, const sb_plot_group *g);
 
 /* ---- tables of one group, as HTML; nothing where there is nothing to say ---------------- */
 
-/** report_best.c: at each cost that curves share, which has the least error. */
-void sb_report_write_best(FILE *out, const sb_plot_group *g);
+/** report_best.c: at each cost that curves share, which has the least error. SB_NO_MEMORY. */
+sb_status sb_report_write_best(FILE *out, const sb_plot_group *g, sb_err *err);
 
 /** report_speed.c: the fastest at an error, and from where on curves are faster than dense. */
 void sb_report_write_speed(FILE *out, const sb_plot_group *g);

@@ -7,6 +7,8 @@
 
 #include "harness/plot_data.h"
 
+enum { MOST_ROWS = 128 /* of a length */, MOST_UNFINISHED = 10 };
+
 static double mean_recall(const sb_plot_group *g, const sb_plot_point *point)
 {
     double sum = 0;
@@ -51,6 +53,39 @@ static void print_row(const char *label, double density, double budget, double r
     printf("\n");
 }
 
+static bool is_among(const sb_plot_point *const *shown, int64_t n, const sb_plot_point *p)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (shown[i]->budget == p->budget && shown[i]->rel_l2 == p->rel_l2)
+            return true;
+    return false;
+}
+
+/* The settings of a length: all where they are few, else those on the Pareto front if it is known.
+ */
+static void print_settings(const sb_plot_group *g, int64_t length)
+{
+    const sb_plot_point *shown[MOST_ROWS];
+    int64_t tokens = g->lengths[length], n = 0, n_front = 0, n_shown = 0;
+    for (int64_t i = 0; i < g->n_points; i++) {
+        n += g->points[i].tokens == tokens;
+        n_front += g->points[i].tokens == tokens && g->points[i].pareto;
+    }
+    bool front = n > MOST_ROWS && n_front > 0;
+    for (int64_t i = 0; i < g->n_points && n_shown < MOST_ROWS; i++) {
+        const sb_plot_point *p = &g->points[i];
+        if (p->tokens != tokens || (front && (!p->pareto || is_among(shown, n_shown, p))))
+            continue;
+        print_row(g->curves[p->curve].label, p->density, p->budget, p->rel_l2, mean_recall(g, p),
+                  p->select_ms, p->attend_ms, p->total_ms, g->dense_ms[length]);
+        shown[n_shown++] = p;
+    }
+    if (n_shown < n)
+        printf("... and %" PRId64 " more settings, see results.csv%s\n", n - n_shown,
+               front ? "; above: from the Pareto front of FLOPs and error, of equals the first"
+                     : "");
+}
+
 static void print_length(const sb_plot_group *g, int64_t length)
 {
     int64_t tokens = g->lengths[length];
@@ -65,25 +100,19 @@ static void print_length(const sb_plot_group *g, int64_t length)
            "ms", "");
     print_row("dense", 1, 1, g->dense_rel_l2[length], 1, NAN, g->dense_ms[length],
               g->dense_ms[length], g->dense_ms[length]);
-    for (int64_t i = 0; i < g->n_points; i++) {
-        const sb_plot_point *p = &g->points[i];
-        if (p->tokens == tokens)
-            print_row(g->curves[p->curve].label, p->density, p->budget, p->rel_l2,
-                      mean_recall(g, p), p->select_ms, p->attend_ms, p->total_ms,
-                      g->dense_ms[length]);
-    }
+    print_settings(g, length);
 }
 
 static void print_unfinished(const sb_record *records, int64_t n)
 {
     int64_t shown = 0;
     for (int64_t i = 0; i < n; i++)
-        if (strcmp(records[i].status, "ok") != 0 && shown++ < 10)
+        if (strcmp(records[i].status, "ok") != 0 && shown++ < MOST_UNFINISHED)
             printf("%s: cell %" PRId64 ", layer %" PRId64 ", %" PRId64 " tokens, %s %s: %s\n",
                    records[i].status, records[i].cell, records[i].layer, records[i].tokens,
                    records[i].method, records[i].params, records[i].reason);
-    if (shown > 10)
-        printf("... and %" PRId64 " more, see results.csv\n", shown - 10);
+    if (shown > MOST_UNFINISHED)
+        printf("... and %" PRId64 " more, see results.csv\n", shown - MOST_UNFINISHED);
 }
 
 sb_status sb_table_print(const sb_record *records, int64_t n, sb_err *err)

@@ -24,6 +24,7 @@
     const BUDGET = "budget = (attend + select FLOPs) / dense causal FLOPs";
     const DENSITY = "density = kept / all causal blocks, forced blocks included";
     const over = () => `Errors: geometric mean over ${group.model ? "texts" : "layers"}; all else: mean.`;
+    const MANY = 60; /* curves that all have their names on the page */
     const NEAR = 1.5; /* a curve stands for a density if it has a point within this factor */
 
     /* Densities that many curves have in common, one of each 5 %: [density, number of curves]. */
@@ -48,12 +49,19 @@
     /* What both sections show: the page has one of each. */
     let run, position, charts, rows, keys, at; /* figures, boxes of names, selects */
     let group, setting, shown; /* the group, what tells its points apart, and the curves that are switched on */
+    let pointsOf, used; /* the points of each curve, and the curves that have any */
 
     /* The first is the points' own. */
     const errors = () => group.model ? MODEL_ERRORS : LAYER_ERRORS;
-    const method = i => run.get(group.points.find(p => p.curve === i).records[0], "method");
+    const method = i => run.get(pointsOf[i][0].records[0], "method");
     const length = () => Number(at.tokens.input.value);
     const here = () => group.points.filter(p => p.tokens === length());
+
+    function byCurve(points) {
+        const lists = group.curves.map(() => []);
+        points.forEach(p => lists[p.curve].push(p));
+        return lists;
+    }
 
     /* The parameters of a point in which the points of its method differ. */
     function settings() {
@@ -68,14 +76,15 @@
 
     function open(next) {
         group = next;
+        pointsOf = byCurve(group.points);
+        used = group.curves.map((_, i) => i).filter(i => pointsOf[i].length);
         setting = settings();
         at.error.set(errors().map(e => [e[0], e[1]]));
-        const used = group.curves.map((_, i) => i).filter(i => group.points.some(p => p.curve === i));
         const some = used.filter(i => group.curves[i].slot > 0).length;
         at.curves.set([["", some < used.length ? `chosen (${some} of ${used.length})` : `all (${used.length})`],
             ...(some < used.length ? [["*", "all"]] : []), ["-", "none"],
             ...[...new Set(used.map(method))].map(m => [`=${m}`, `${m} only`])], "");
-        at.tokens.set([...group.lengths].reverse().map(t => [t, `${t} tokens`]), Math.max(...group.points.map(p => p.tokens)));
+        at.tokens.set([...group.lengths].reverse().map(t => [t, `${t} tokens`]), group.points.reduce((most, p) => Math.max(most, p.tokens), 0));
         choose("");
         lengthChanged(length());
         offer();
@@ -93,8 +102,7 @@
     }
 
     function choose(what) {
-        shown = new Set(group.curves.map((_, i) => i).filter(i => group.points.some(p => p.curve === i)
-            && (what === "" ? group.curves[i].slot > 0 : what === "*" || what === `=${method(i)}`)));
+        shown = new Set(used.filter(i => what === "" ? group.curves[i].slot > 0 : what === "*" || what === `=${method(i)}`));
     }
 
     function lengthChanged(t) {
@@ -106,18 +114,30 @@
             s.set(found.map(f => [f[0], `about ${num(f[0], 2)}`]), first ? first[0] : "");
     }
 
-    function key(box) {
-        box.replaceChildren(...group.curves.map((curve, i) => group.points.some(p => p.curve === i) && el("button", {
+    /* All names, or of very many the chosen ones and those that are switched on, up to as many. */
+    function named() {
+        return used.length <= MANY ? used : used.filter(i => group.curves[i].slot > 0 || shown.has(i)).slice(0, MANY);
+    }
+
+    function switchOf(box, i) {
+        const curve = group.curves[i];
+        const light = () => fade(shown.has(i) ? curve.label : null), dim = () => fade(null);
+        return el("button", {
             type: "button", "aria-pressed": String(shown.has(i)),
             onclick: event => {
                 shown.has(i) ? shown.delete(i) : shown.add(i);
                 const place = [...box.children].indexOf(event.currentTarget);
                 refresh();
-                box.children[place].focus({ preventScroll: true });
+                box.children[place]?.focus({ preventScroll: true });
             },
-            onpointerenter: () => fade(shown.has(i) ? curve.label : null), onpointerleave: () => fade(null),
-            onfocus: () => fade(shown.has(i) ? curve.label : null), onblur: () => fade(null),
-        }, report.chart.sample(curve.slot), curve.label)).filter(Boolean));
+            onpointerenter: light, onpointerleave: dim, onfocus: light, onblur: dim,
+        }, report.chart.sample(curve.slot), curve.label);
+    }
+
+    function key(box) {
+        const names = named(), rest = used.length - names.length;
+        box.replaceChildren(...names.map(i => switchOf(box, i)),
+            rest ? el("span", {}, `and ${rest} more, shown with Curves: all`) : "");
     }
     const fade = label => [...Object.values(charts), rows].forEach(x => x.fade(label));
 
@@ -144,8 +164,9 @@
 
     /* The shown curves with the points of `list` for which x and y have values. */
     function curves(list, x, y, lo = () => null, hi = () => null) {
+        const lists = byCurve(list);
         return group.curves.map((curve, i) => ({ label: curve.label, slot: curve.slot,
-            points: !shown.has(i) ? [] : list.filter(p => p.curve === i)
+            points: !shown.has(i) ? [] : lists[i]
                 .map(p => ({ x: x(p), y: y(p), lo: lo(p), hi: hi(p), rows: facts(p) }))
                 .filter(p => p.x > 0 && p.y > 0).sort((a, b) => a.x - b.x) }));
     }
@@ -192,7 +213,7 @@
     function drawLength() {
         const wanted = Number(at.density.input.value), ratio = (p, ms) => group.dense_ms[group.lengths.indexOf(p.tokens)] / ms;
         const points = group.curves.flatMap((_, i) => group.lengths.map(t =>
-            nearest(group.points.filter(p => p.curve === i && p.tokens === t && p.total_ms > 0), wanted)).filter(Boolean));
+            nearest(pointsOf[i].filter(p => p.tokens === t && p.total_ms > 0), wanted)).filter(Boolean));
         const drawn = curves(points, p => p.tokens, p => ratio(p, p.total_ms), p => ratio(p, p.total_ms_hi), p => ratio(p, p.total_ms_lo));
         const ticks = group.lengths.map(t => [t, tokens(t)]);
         charts.length.draw({ x: { title: `length, tokens (density about ${num(wanted, 2)})`, log: true, ticks },
@@ -211,8 +232,9 @@
 
     function drawRows(points) {
         const what = ROWS.find(r => r[0] === at.rows.input.value), wanted = Number(at.near.input.value), log = what[0] !== "budget";
+        const lists = byCurve(points);
         const drawn = group.curves.map((curve, i) => {
-            const p = shown.has(i) && nearest(points.filter(q => q.curve === i), wanted);
+            const p = shown.has(i) && nearest(lists[i], wanted);
             const facts = (x, y) => [["query token", num(Math.round(x))], [what[1], num(y, 3)], ["density", num(p.density, 3)]];
             return { label: curve.label, slot: curve.slot, points: (p ? series(p, what) : []).filter(v => v[1] > 0)
                 .map(([x, y]) => ({ x, y, rows: facts(x, y) })) };

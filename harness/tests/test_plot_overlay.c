@@ -115,9 +115,9 @@ static void test_slots(void)
     EXPECT(slot_of(&g, 0, "uniform") == 1 && slot_of(&g, 1, "uniform") == 10);
     EXPECT(slot_of(&g, 0, "stem") == 2 && slot_of(&g, 1, "stem") == 11);
     EXPECT(slot_of(&g, 0, "random") == -1 && slot_of(&g, 1, "random") == 12);
-    EXPECT(sb_plot_twin(&g, curve_of(&g, 1, "stem")) == curve_of(&g, 0, "stem"));
-    EXPECT(sb_plot_twin(&g, curve_of(&g, 0, "stem")) == -1);
-    EXPECT(sb_plot_twin(&g, curve_of(&g, 1, "random")) == -1);
+    EXPECT(g.curves[curve_of(&g, 1, "stem")].twin == curve_of(&g, 0, "stem"));
+    EXPECT(g.curves[curve_of(&g, 0, "stem")].twin == -1);
+    EXPECT(g.curves[curve_of(&g, 1, "random")].twin == -1);
     sb_plot_group_free(&g);
 
     TEST("nine settings at most are shown, those of both runs first");
