@@ -8,16 +8,15 @@
 #   headers-standalone each header compiles alone as C11, and as C++17 where it declares itself to C++
 #   symbol-prefixes    each global symbol of libstembench.a begins with sb_
 #   bare               a build without CUDA and MPI says so, runs, and holds nothing of them
-#   asan, ubsan        the tests with AddressSanitizer (and leaks), with UBSan
+#   sanitizers         the tests with AddressSanitizer (and leaks) and UBSan
 #   fuzz-smoke         each fuzz target for FUZZ_SECONDS (10)
 #   valgrind           single-threaded test programs under memcheck, at AVX2: it knows no AVX-512
 set -u
 cd "$(dirname "$0")/.." || exit 5
-all=(format scripts gcc headers-standalone symbol-prefixes bare clang asan ubsan fuzz-smoke valgrind)
+all=(format scripts gcc headers-standalone symbol-prefixes bare clang sanitizers fuzz-smoke valgrind)
 out=build-check
 jobs=$(nproc)
 # Left out with clang and under sanitizers: these build or repeat what other tests drive.
-ends='nomem|crash|shards' # long, and AddressSanitizer's concern
 repeats='planted|gate_quick|isa_|paper|experiment|examples|mpi|slurm'
 slow="$repeats|field|golden|ceiling|properties|conformance|crash|nomem|plot"
 
@@ -90,17 +89,11 @@ check_clang() {
     build clang all -DCMAKE_C_COMPILER=clang && some_tests clang -E "$slow"
 }
 
-check_asan() {
-    need clang
-    build asan all -DCMAKE_C_COMPILER=clang -DSTEMBENCH_CUDA=off -DSTEMBENCH_SANITIZE=address &&
-        some_tests asan -E "$repeats" -j "$jobs"
-}
-
 # gcc here, which has the clones of hot functions that clang has not (methods/kernels/cpu/clones.h).
-check_ubsan() {
+check_sanitizers() {
     need gcc
-    build ubsan all -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off -DSTEMBENCH_SANITIZE=undefined -DSTEMBENCH_WERROR=OFF &&
-        some_tests ubsan -E "$repeats|$ends" -j "$jobs"
+    build sanitizers all -DCMAKE_C_COMPILER=gcc -DSTEMBENCH_CUDA=off -DSTEMBENCH_SANITIZE=address,undefined \
+        -DSTEMBENCH_WERROR=OFF && some_tests sanitizers -E "$repeats" -j "$jobs"
 }
 
 check_fuzz-smoke() {

@@ -70,6 +70,13 @@ static void fill(sb_record *r, int64_t cell, const char *method, const char *par
     }
 }
 
+static void copy_numbers(sb_record *r, const sb_record *from)
+{
+    r->density = r->flops_attend = r->attend_ms = from->density;
+    r->total_ms = r->total_ms_lo = r->total_ms_hi = from->total_ms;
+    r->rel_l2 = from->rel_l2;
+}
+
 static sb_record *sweep_open(void)
 {
     char params[160];
@@ -86,6 +93,8 @@ static sb_record *sweep_open(void)
             (void)snprintf(params, sizeof params, "block=64 k=%" PRId64 " sinks=1 window=1",
                            1 + setting - stem);
         fill(&records[i], i, setting < stem ? "stem" : "uniform", params);
+        if (setting < stem && setting / STARTS % BONUSES) /* as without the bonus */
+            copy_numbers(&records[i], &records[i - STARTS * SHAPES]);
     }
     return records;
 }
@@ -148,6 +157,7 @@ static void test_table(const sb_record *records)
     EXPECT_MSG(n > 2 && n < 128, "%" PRId64 " rows", n);
     EXPECT(lines_of(path, "more settings, see results.csv; above: from the Pareto front") == 2);
     EXPECT(lines_of(path, "dense         ") == 2);
+    EXPECT(lines_of(path, "stem ") > 2 && lines_of(path, "+value") == 0); /* equal, and second */
 }
 
 static void test_pictures(const sb_record *records)
@@ -162,8 +172,24 @@ static void test_pictures(const sb_record *records)
     EXPECT_MSG(since(start) < most_seconds, "%.1f s of processor time", since(start));
     EXPECT(lines_of(path_of("run/plots/data", "error_flops.key.tsv"), "18 of 1001 curves shown.") ==
            1);
-    EXPECT(is_file(path_of("run/plots/data", "sweep.csv")));
+    EXPECT(lines_of(path_of("run/plots/data", "sweep.key.tsv"), "Lines not shown: ") == 1);
     (void)setenv("PATH", search_path, 1);
+}
+
+/* Of each curve of stem on each shape the setting nearest to a quarter comes first. */
+static bool is_ordered(const sb_record *records, const int64_t *order)
+{
+    for (int64_t i = 0; i < 2 * (MUS * BONUSES + 1); i++) {
+        int64_t setting = order[i] / SHAPES, shape = order[i] % SHAPES;
+        int64_t first = setting / STARTS * STARTS;
+        if (records[order[i]].tokens != 2048)
+            return false;
+        for (int64_t k = first; setting < SETTINGS - KS && k < first + STARTS; k++)
+            if (fabs(log(records[k * SHAPES + shape].density / .25)) <
+                fabs(log(records[order[i]].density / .25)))
+                return false;
+    }
+    return true;
 }
 
 static void test_report(const sb_record *records)
@@ -181,6 +207,7 @@ static void test_report(const sb_record *records)
     double start = since(0);
     EXPECT(sb_report_stand_ins(records, RECORDS, &stand_ins, NULL) == SB_OK);
     EXPECT(sb_map_order(&view, shape, order, &n, NULL) == SB_OK && n == RECORDS);
+    EXPECT(is_ordered(records, order));
     EXPECT(sb_report_write_run(out, &view, NULL) == SB_OK);
     EXPECT(sb_report_write_best(out, &g, NULL) == SB_OK);
     sb_report_write_speed(out, &g);
@@ -193,6 +220,27 @@ static void test_report(const sb_record *records)
     sb_free(order);
     sb_free(shape);
     (void)fclose(out);
+}
+
+static void test_failures(sb_record *records)
+{
+    TEST("of very many reasons for failures the first are listed, and the rest are counted");
+    char reason[32];
+    const sb_report_view view = {.name = "run", .records = records, .n = RECORDS};
+    const char *path = path_of("failures.html", "");
+    for (int64_t i = 0; i < 4000; i++) {
+        (void)snprintf(reason, sizeof reason, "reason %" PRId64, i / 2);
+        (void)sb_record_set(&records[i].status, "failed", NULL);
+        (void)sb_record_set(&records[i].reason, reason, NULL);
+    }
+    FILE *out = fopen(path, "w");
+    REQUIRE(out);
+    double start = since(0);
+    EXPECT(sb_report_write_run(out, &view, NULL) == SB_OK);
+    EXPECT_MSG(since(start) < most_seconds, "%.1f s of processor time", since(start));
+    (void)fclose(out);
+    EXPECT(lines_of(path, "<li>2 failed: reason ") == 50);
+    EXPECT(lines_of(path, "<li>... and 3900 for other reasons, see results.csv</li>") == 1);
 }
 
 /* ---- by definition -------------------------------------------------------------------------- */
@@ -292,6 +340,22 @@ static void test_definitions(void)
     sweep_close(records);
 }
 
+static void test_ends(void)
+{
+    TEST("the setting nearest to a density is none of the next curve");
+    set s = {.n = 0};
+    sb_plot_group g;
+    new_record(&s, 0, 128, "stem", "mu=1")->density = .3;
+    new_record(&s, 0, 128, "stem", "mu=2")->density = .5;
+    REQUIRE(sb_plot_group_build(s.records, s.n, s.records, &g, NULL) == SB_OK);
+    REQUIRE(g.n_points == 2);
+    EXPECT(sb_plot_nearest(&g, 0, 128, .4) == &g.points[0]);
+    EXPECT(sb_plot_nearest(&g, 1, 128, .38) == &g.points[1]);
+    EXPECT(!sb_plot_nearest(&g, 0, 128, .5) && !sb_plot_nearest(&g, 1, 128, .3));
+    sb_plot_group_free(&g);
+    clear(&s);
+}
+
 static void test_fewest(void)
 {
     TEST("labels give the fewest parameters that tell curves apart");
@@ -369,8 +433,10 @@ int main(void)
     test_table(records);
     test_pictures(records);
     test_report(records);
+    test_failures(records);
     sweep_close(records);
     test_definitions();
+    test_ends();
     test_fewest();
     test_equal();
     test_key();
