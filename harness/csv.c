@@ -119,17 +119,3 @@ out:
     sb_free(temporary);
     return st;
 }
-
-sb_status sb_csv_write(const char *path, const sb_record *records, int64_t n, sb_err *err)
-{
-    sb_csv_row *rows = sb_alloc(n, sizeof *rows);
-    sb_status st = rows ? SB_OK : sb_no_memory(err, "the lines of a CSV");
-    for (int64_t i = 0; i < n && st == SB_OK; i++)
-        st = sb_csv_line(&records[i], &rows[i].line, err);
-    if (st == SB_OK)
-        st = sb_csv_save(path, rows, n, err);
-    for (int64_t i = 0; i < n && rows; i++)
-        sb_free(rows[i].line);
-    sb_free(rows);
-    return st;
-}

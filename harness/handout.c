@@ -1,14 +1,9 @@
 #include "harness/handout.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "harness/mem.h"
-
-typedef struct ranked {
-    double seconds;
-    int64_t item;
-} ranked;
+#include "harness/ranked.h"
 
 /* Items of one shape: order[next, end) are left, dearest first. */
 typedef struct shape {
@@ -31,7 +26,7 @@ typedef struct group {
 } group;
 
 struct sb_handout {
-    ranked *order;
+    sb_ranked *order;
     shape *shapes;
     group *groups;
     int64_t *heap;  /* [n_heap] shapes that anybody may take, the most urgent at the root */
@@ -139,7 +134,7 @@ int64_t sb_handout_next(sb_handout *h, int64_t worker)
     }
     const int64_t s = h->holds[worker];
     shape *its = &h->shapes[s];
-    const ranked *taken = &h->order[its->next++];
+    const sb_ranked *taken = &h->order[its->next++];
     its->left_s -= taken->seconds;
     h->n_left--;
     if (its->begins)
@@ -170,14 +165,6 @@ void sb_handout_ended(sb_handout *h, int64_t worker)
 /* ---- open, close ------------------------------------------------------------------------------
  */
 
-static int dearer(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (x->seconds != y->seconds)
-        return x->seconds > y->seconds ? -1 : 1;
-    return x->item < y->item ? -1 : x->item > y->item;
-}
-
 /* Whether item i is the first of its shape, or of those that share a reference. */
 static bool opens_shape(const sb_item *items, int64_t i)
 {
@@ -204,7 +191,7 @@ static void list_work(sb_handout *h, const sb_item *items, int64_t n)
         g->state = g->reference_s > 0 ? NOT_BEGUN : THERE;
         s->end = i + 1;
         s->left_s += items[i].seconds;
-        h->order[i] = (ranked){items[i].seconds, i};
+        h->order[i] = (sb_ranked){items[i].seconds, i};
     }
 }
 
@@ -230,7 +217,7 @@ sb_status sb_handout_open(const sb_item *items, int64_t n, int64_t n_workers, sb
     list_work(h, items, n);
     for (int64_t s = 0; s < h->n_shapes; s++) {
         const shape *its = &h->shapes[s];
-        qsort(&h->order[its->next], (size_t)(its->end - its->next), sizeof *h->order, dearer);
+        sb_rank_dearest_first(&h->order[its->next], its->end - its->next);
     }
     for (int64_t s = 0; s < h->n_shapes; s++)
         refresh(h, s);

@@ -1,7 +1,6 @@
 #include "harness/items.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "harness/mem.h"
@@ -101,22 +100,6 @@ sb_status sb_items_make(const sb_sweep *sweep, const sb_backends *backends, cons
         end = add_items(sweep, s, sb_backend_for(backends, sweep->shapes[s].dtype), rates, end);
     *n = end - *items;
     return SB_OK;
-}
-
-static int dearer(const void *a, const void *b)
-{
-    const sb_item *x = a, *y = b;
-    if (x->seconds != y->seconds)
-        return x->seconds > y->seconds ? -1 : 1;
-    if (x->shape != y->shape)
-        return x->shape < y->shape ? -1 : 1;
-    return x->first < y->first ? -1 : x->first > y->first;
-}
-
-void sb_items_dearest_first(sb_item *items, int64_t n)
-{
-    if (n > 1)
-        qsort(items, (size_t)n, sizeof *items, dearer);
 }
 
 /* ---- loads ---------------------------------------------------------------------------------- */

@@ -36,9 +36,6 @@ typedef struct sb_item {
 sb_status sb_items_make(const sb_sweep *sweep, const sb_backends *backends, const sb_rates *rates,
                         sb_item **items, int64_t *n, sb_err *err);
 
-/** Order items by seconds, dearest first; where equal, in run order. */
-void sb_items_dearest_first(sb_item *items, int64_t n);
-
 /** Seconds that one process needs for items in run order: each reference is computed once, at the
  *  longest of the shapes that share it. */
 double sb_items_seconds(const sb_item *items, int64_t n);

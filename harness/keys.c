@@ -7,14 +7,10 @@
 
 sb_status sb_keys_push(sb_keys *keys, uint64_t key, sb_err *err)
 {
-    if (keys->n == keys->capacity) {
-        int64_t room = keys->capacity > 0 ? 2 * keys->capacity : 64;
-        void *grown = sb_realloc(keys->list, room, sizeof *keys->list);
-        if (!grown)
-            return sb_no_memory(err, "the cells' keys");
-        keys->list = grown;
-        keys->capacity = room;
-    }
+    void *grown = sb_grow(keys->list, keys->n, &keys->capacity, sizeof *keys->list);
+    if (!grown)
+        return sb_no_memory(err, "the cells' keys");
+    keys->list = grown;
     keys->list[keys->n++] = key;
     return SB_OK;
 }

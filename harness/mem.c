@@ -69,6 +69,17 @@ void *sb_realloc(void *block, int64_t n, size_t elem_bytes)
     return grown;
 }
 
+void *sb_grow(void *list, int64_t n, int64_t *capacity, size_t elem_bytes)
+{
+    if (n < *capacity)
+        return list;
+    int64_t room = *capacity > 0 ? 2 * *capacity : 64;
+    void *grown = sb_realloc(list, room, elem_bytes);
+    if (grown)
+        *capacity = room;
+    return grown;
+}
+
 char *sb_strdup(const char *text)
 {
     size_t bytes = strlen(text) + 1;

@@ -27,6 +27,10 @@ void sb_free(void *block);
  *  old block stays valid. */
 void *sb_realloc(void *block, int64_t n, size_t elem_bytes);
 
+/** Make room for one more in a list of n elements that has room for *capacity: where it is full,
+ * twice as many. Returns the list; NULL, the old one staying valid, when memory runs out. */
+void *sb_grow(void *list, int64_t n, int64_t *capacity, size_t elem_bytes);
+
 /** Copy a string; NULL when memory runs out. */
 char *sb_strdup(const char *text);
 

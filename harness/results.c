@@ -115,14 +115,10 @@ sb_status sb_record_series(sb_record *r, enum sb_series_id id, const double *dat
 
 sb_status sb_record_push(sb_record_list *list, sb_record **r, sb_err *err)
 {
-    if (list->n == list->capacity) {
-        int64_t room = list->capacity > 0 ? 2 * list->capacity : 64;
-        void *grown = sb_realloc(list->items, room, sizeof *list->items);
-        if (!grown)
-            return sb_no_memory(err, "the records");
-        list->items = grown;
-        list->capacity = room;
-    }
+    void *grown = sb_grow(list->items, list->n, &list->capacity, sizeof *list->items);
+    if (!grown)
+        return sb_no_memory(err, "the records");
+    list->items = grown;
     *r = &list->items[list->n++];
     sb_record_init(*r);
     return SB_OK;

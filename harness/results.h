@@ -125,9 +125,6 @@ void sb_records_free(sb_record *records, int64_t n);
  *  series, pos_bin and map_side, and `provenance` is a name that records share. */
 sb_status sb_results_columns(const char *path, sb_record **records, int64_t *n, sb_err *err);
 
-/** Write the CSV header and rows to a file by rename. */
-sb_status sb_csv_write(const char *path, const sb_record *records, int64_t n, sb_err *err);
-
 #ifdef __cplusplus
 }
 #endif

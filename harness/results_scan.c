@@ -141,14 +141,10 @@ out:
 
 static sb_status push(sb_stub_list *list, const sb_stub *stub, sb_err *err)
 {
-    if (list->n == list->capacity) {
-        int64_t room = list->capacity > 0 ? 2 * list->capacity : 64;
-        void *grown = sb_realloc(list->items, room, sizeof *list->items);
-        if (!grown)
-            return sb_no_memory(err, "the records");
-        list->items = grown;
-        list->capacity = room;
-    }
+    void *grown = sb_grow(list->items, list->n, &list->capacity, sizeof *list->items);
+    if (!grown)
+        return sb_no_memory(err, "the records");
+    list->items = grown;
     list->items[list->n++] = *stub;
     return SB_OK;
 }

@@ -39,14 +39,10 @@ struct loading {
 
 static sb_status load_record(struct loading *l, const sb_record *r, sb_err *err)
 {
-    if (l->n == l->capacity) {
-        int64_t room = l->capacity > 0 ? 2 * l->capacity : 64;
-        sb_csv_row *grown = sb_realloc(l->rows, room, sizeof *grown);
-        if (!grown)
-            return sb_no_memory(err, "the lines of results.csv");
-        l->rows = grown;
-        l->capacity = room;
-    }
+    sb_csv_row *grown = sb_grow(l->rows, l->n, &l->capacity, sizeof *grown);
+    if (!grown)
+        return sb_no_memory(err, "the lines of results.csv");
+    l->rows = grown;
     sb_csv_row row = {.cell = r->cell, .key = r->key};
     sb_status st = sb_csv_line(r, &row.line, err);
     if (st != SB_OK)

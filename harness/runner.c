@@ -81,7 +81,8 @@ out:
     return st;
 }
 
-sb_status sb_runner_hold(sb_runner *run, int64_t shape, sb_err *err)
+/* Read a shape's inputs and have its reference computed; it replaces the shape at hand. */
+static sb_status hold(sb_runner *run, int64_t shape, sb_err *err)
 {
     if (run->hold.shape == shape)
         return SB_OK;
@@ -136,7 +137,7 @@ static sb_status compute_bundle(sb_runner *run, int64_t shape, const int64_t *va
     const sb_config *cfg = run->sweep->cfg;
     sb_cell cells[SB_MAX_BUNDLE];
     int64_t n = 0;
-    SB_TRY(sb_runner_hold(run, shape, err));
+    SB_TRY(hold(run, shape, err));
     for (; n < n_wanted && st == SB_OK; n++) {
         announce(run, shape, cfg->variants[variants[n]].method->name);
         st = run->stop && *run->stop ? sb_fail(err, SB_INTERRUPTED, "interrupted") : SB_OK;

@@ -75,8 +75,6 @@ bool sb_runner_suspects(const sb_runner *run, const sb_item *item);
 
 void sb_runner_close(sb_runner *run);
 
-/** Read a shape's inputs and have its reference computed; it replaces the shape at hand. */
-sb_status sb_runner_hold(sb_runner *run, int64_t shape, sb_err *err);
 void sb_runner_release(sb_runner *run);
 
 /** Read the inputs of a shape. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "harness/mem.h"
+#include "harness/ranked.h"
 
 sb_status sb_shard_parse(const char *text, sb_shard *shard, sb_err *err)
 {
@@ -102,31 +103,18 @@ static void sink_root(slot *heap, int64_t n)
     }
 }
 
-typedef struct ranked {
-    double seconds;
-    int64_t item;
-} ranked;
-
-static int dearer(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (x->seconds != y->seconds)
-        return x->seconds > y->seconds ? -1 : 1;
-    return x->item < y->item ? -1 : x->item > y->item;
-}
-
 static sb_status assign_dearest(const sb_item *items, int64_t n, int64_t n_shards, int32_t *of_item,
                                 sb_err *err)
 {
     sb_status st = SB_OK;
     slot *heap = sb_alloc(n_shards, sizeof *heap);
-    ranked *order = sb_alloc(n, sizeof *order);
+    sb_ranked *order = sb_alloc(n, sizeof *order);
     SB_CHECK(heap && order, err, SB_NO_MEMORY, "out of memory for the shards");
     for (int32_t s = 0; s < n_shards; s++)
         heap[s].shard = s;
     for (int64_t i = 0; i < n; i++)
-        order[i] = (ranked){items[i].seconds, i};
-    qsort(order, (size_t)n, sizeof *order, dearer);
+        order[i] = (sb_ranked){items[i].seconds, i};
+    sb_rank_dearest_first(order, n);
     for (int64_t i = 0; i < n; i++) {
         of_item[order[i].item] = heap->shard;
         heap->seconds += order[i].seconds;

@@ -62,14 +62,10 @@ static sb_status next_event(reader *r, yaml_event_t *event, sb_err *err)
 
 static sb_status push(reader *r, const sb_node *node, sb_err *err)
 {
-    if (r->n_stack == r->capacity) {
-        int64_t capacity = r->capacity > 0 ? 2 * r->capacity : 64;
-        const sb_node **stack = sb_realloc(r->stack, capacity, sizeof *stack);
-        if (!stack)
-            return sb_no_memory(err, "YAML");
-        r->stack = stack;
-        r->capacity = capacity;
-    }
+    const sb_node **stack = sb_grow(r->stack, r->n_stack, &r->capacity, sizeof *stack);
+    if (!stack)
+        return sb_no_memory(err, "YAML");
+    r->stack = stack;
     r->stack[r->n_stack++] = node;
     return SB_OK;
 }

@@ -7,7 +7,7 @@
 #include "harness/timing.h"
 
 typedef struct lead {
-    const sb_role *role;
+    const sb_workers *workers;
     sb_runner *run;
     const sb_item *items; /* all of the sweep */
     sb_item *wanted;      /* [n_wanted] those with cells to compute, which the hand-out knows */
@@ -31,7 +31,7 @@ static sb_status open_lead(lead *l, int64_t n, sb_err *err)
     l->wanted = sb_alloc(n, sizeof *l->wanted);
     l->item_of = sb_alloc(n, sizeof *l->item_of);
     l->suspects = sb_alloc(n, sizeof *l->suspects);
-    l->waiting = sb_alloc(l->role->n_workers, sizeof *l->waiting);
+    l->waiting = sb_alloc(l->workers->n, sizeof *l->waiting);
     if (!l->wanted || !l->item_of || !l->suspects || !l->waiting)
         return sb_no_memory(err, "the sweep's work");
     for (int64_t i = 0; i < n; i++)
@@ -41,7 +41,7 @@ static sb_status open_lead(lead *l, int64_t n, sb_err *err)
             l->wanted[l->n_wanted] = l->items[i];
             l->item_of[l->n_wanted++] = i;
         }
-    return sb_handout_open(l->wanted, l->n_wanted, l->role->n_workers, &l->handout, err);
+    return sb_handout_open(l->wanted, l->n_wanted, l->workers->n, &l->handout, err);
 }
 
 static void close_lead(lead *l)
@@ -74,14 +74,15 @@ static bool serve(lead *l, int worker)
         return false;
     l->n_given += item >= 0;
     l->n_running += item >= 0;
-    MPI_Send(&item, sizeof item, MPI_BYTE, l->role->rank_of[worker], SB_TAG_ITEM, MPI_COMM_WORLD);
+    MPI_Send(&item, sizeof item, MPI_BYTE, l->workers->rank_of[worker], SB_TAG_ITEM,
+             MPI_COMM_WORLD);
     return true;
 }
 
 static void serve_waiting(lead *l)
 {
     while (l->n_waiting > 0 && serve(l, l->waiting[l->first])) {
-        l->first = (l->first + 1) % l->role->n_workers;
+        l->first = (l->first + 1) % l->workers->n;
         l->n_waiting--;
     }
 }
@@ -89,7 +90,7 @@ static void serve_waiting(lead *l)
 static void announce(lead *l)
 {
     char text[32];
-    (void)snprintf(text, sizeof text, "ranks that compute: %d", l->role->n_workers);
+    (void)snprintf(text, sizeof text, "ranks that compute: %d", l->workers->n);
     sb_progress_doing(&l->run->progress, text);
 }
 
@@ -119,7 +120,7 @@ static void hear(lead *l, const sb_message *m, int worker)
             count_done(l, m->item);
         }
         if (!serve(l, worker))
-            l->waiting[(l->first + l->n_waiting++) % l->role->n_workers] = worker;
+            l->waiting[(l->first + l->n_waiting++) % l->workers->n] = worker;
         break;
     case SB_WORD_LEFT:
         l->n_left++;
@@ -138,29 +139,29 @@ static void tell_cost(const lead *l, double seconds)
 {
     if (l->run->options->quiet || l->n_given == 0)
         return;
-    double n = (double)l->n_given, all_s = seconds * l->role->n_workers;
+    double n = (double)l->n_given, all_s = seconds * l->workers->n;
     (void)fprintf(stderr,
                   "handed out %" PRId64 " times: %.0f us of rank 0 each, answered in %.0f us; "
                   "%d ranks %.0f %% busy\n",
-                  l->n_given, 1e6 * l->busy_s / n, 1e6 * l->waited_s / n, l->role->n_workers,
+                  l->n_given, 1e6 * l->busy_s / n, 1e6 * l->waited_s / n, l->workers->n,
                   100 * l->computed_s / all_s);
 }
 
-sb_status sb_mpi_lead(const sb_role *role, sb_runner *run, const sb_item *items, int64_t n,
+sb_status sb_mpi_lead(const sb_workers *workers, sb_runner *run, const sb_item *items, int64_t n,
                       sb_err *err)
 {
-    lead l = {.role = role, .run = run, .items = items};
+    lead l = {.workers = workers, .run = run, .items = items};
     sb_status st = open_lead(&l, n, err);
     l.stopped = st != SB_OK; /* the workers ask in any case */
     announce(&l);
     const double begin_ms = sb_now_ms();
     double heard_ms = begin_ms;
-    while (l.n_left < role->n_workers) {
+    while (l.n_left < workers->n) {
         sb_message message;
         int from;
         if (sb_mpi_receive(heard_ms, &message, &from)) {
             heard_ms = sb_now_ms();
-            hear(&l, &message, role->worker_of[from]);
+            hear(&l, &message, workers->worker_of[from]);
             serve_waiting(&l);
             l.busy_s += (sb_now_ms() - heard_ms) / 1e3;
         }

@@ -75,11 +75,9 @@ sb_status sb_ranks_join(sb_ranks *ranks, sb_err *err)
     MPI_Comm_rank(MPI_COMM_WORLD, &ranks->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks->n);
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, ranks->rank, MPI_INFO_NULL, &host);
-    /* Rank 0, which is no worker, comes first on its host. */
-    int mine = ranks->rank != 0, before = 0;
-    MPI_Exscan(&mine, &before, 1, MPI_INT, MPI_SUM, host);
-    MPI_Comm_rank(host, &granted);
-    ranks->local = granted == 0 ? 0 : before; /* where Exscan says nothing */
+    int mine = ranks->rank != 0, up_to_mine;
+    MPI_Scan(&mine, &up_to_mine, 1, MPI_INT, MPI_SUM, host);
+    ranks->local = up_to_mine - mine;
     MPI_Comm_free(&host);
     return SB_OK;
 }

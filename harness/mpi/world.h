@@ -31,24 +31,22 @@ void sb_mpi_await(MPI_Request *request);
 /** A word of any worker; false after a doze without one. The last came at since_ms (sb_now_ms). */
 bool sb_mpi_receive(double since_ms, sb_message *message, int *from);
 
-/** This rank's part in a sweep, from the ranks' common decisions. */
-typedef struct sb_role {
-    int rank, n;
-    bool works;
-    int n_workers;
-    int *worker_of; /**< [n] the how manieth worker a rank is, or -1 */
-    int *rank_of;   /**< [n_workers] */
-} sb_role;
+/** Who computes, as the ranks decided together. */
+typedef struct sb_workers {
+    int n;
+    int *worker_of; /**< [ranks] the how manieth worker a rank is, or -1 */
+    int *rank_of;   /**< [n] */
+} sb_workers;
 
 /** Called by all: who computes where, and with what; sets threads, backends and digests that are to
  *  be the same everywhere. */
-sb_status sb_role_settle(const sb_ranks *ranks, sb_sweep *sweep, sb_backends *backends,
-                         sb_run_options *options, sb_role *role, sb_err *err);
-void sb_role_free(sb_role *role);
+sb_status sb_workers_settle(const sb_ranks *ranks, sb_sweep *sweep, sb_backends *backends,
+                            sb_run_options *options, sb_workers *workers, sb_err *err);
+void sb_workers_free(sb_workers *workers);
 
 /** Hand the items out until all workers have left, which they are all told to do when one fails.
  *  SB_INTERRUPTED when asked to stop. */
-sb_status sb_mpi_lead(const sb_role *role, sb_runner *run, const sb_item *items, int64_t n,
+sb_status sb_mpi_lead(const sb_workers *workers, sb_runner *run, const sb_item *items, int64_t n,
                       sb_err *err);
 
 /** Compute what is handed out, finish and close the part, and leave. */

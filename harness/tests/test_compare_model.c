@@ -2,6 +2,7 @@
  */
 
 #include "harness/tests/compare_rig.h"
+#include "harness/tests/csv_rig.h"
 
 #define PARAMS "variant=paper block=64 mu=0.7 schedule.table=none schedule.total=0.25 sinks=1"
 
@@ -58,7 +59,7 @@ static void write_csv(const char *name, change *edit)
             sb_record_free(&rows[n]);
     }
     (void)snprintf(file, sizeof file, "%s/" SB_RESULTS_CSV, run_path(name));
-    EXPECT(sb_csv_write(file, rows, n, NULL) == SB_OK);
+    EXPECT(save_csv(file, rows, n, NULL) == SB_OK);
     for (int64_t i = 0; i < n; i++)
         sb_record_free(&rows[i]);
 }
@@ -183,7 +184,7 @@ static void test_copy(void)
     EXPECT(sb_fs_make_dirs(run_path("copy"), NULL) == SB_OK);
     EXPECT(sb_results_read(run_path("whole"), &records, &n, NULL) == SB_OK);
     (void)snprintf(file, sizeof file, "%s/" SB_RESULTS_CSV, run_path("copy"));
-    EXPECT(sb_csv_write(file, records, n, NULL) == SB_OK);
+    EXPECT(save_csv(file, records, n, NULL) == SB_OK);
     sb_records_free(records, n);
     static const char *const turns[][2] = {{"whole", "copy"}, {"copy", "whole"}};
     for (int i = 0; i < 2; i++) {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "harness/plot.h"
+#include "harness/tests/csv_rig.h"
 #include "harness/tests/results_rig.h"
 
 /* ---- what is read --------------------------------------------------------------------------- */
@@ -49,7 +50,7 @@ static void test_round_trip(void)
     write_text("provenance.yaml", "cpu: \"some\"\n");
     for (int i = 0; i < 3; i++)
         fill_plain(&made[i], (uint64_t)(7 + i), 2 - i);
-    EXPECT(sb_csv_write(at("results.csv"), made, 3, NULL) == SB_OK);
+    EXPECT(save_csv(at("results.csv"), made, 3, NULL) == SB_OK);
     EXPECT(sb_results_read(run, &back, &n, NULL) == SB_OK && n == 3);
     for (int i = 0; i < 3 && n == 3; i++) {
         char *x = NULL, *y = NULL;

@@ -1,5 +1,6 @@
 /* The report of a run with a model in the loop, of which there is a CSV alone. */
 
+#include "harness/tests/csv_rig.h"
 #include "harness/tests/report_rig.h"
 
 enum { N_TEXTS = 5, MOST = 200 };
@@ -61,7 +62,7 @@ static void report_on(const char *run)
     char path[500];
     EXPECT(sb_fs_make_dirs(file_at(run), NULL) == SB_OK);
     (void)snprintf(path, sizeof path, "%s/" SB_RESULTS_CSV, file_at(run));
-    EXPECT(sb_csv_write(path, records, n_records, NULL) == SB_OK);
+    EXPECT(save_csv(path, records, n_records, NULL) == SB_OK);
     make_report(run);
 }
 

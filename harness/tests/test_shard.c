@@ -7,6 +7,7 @@
 #include "harness/cli.h"
 #include "harness/evaluate.h"
 #include "harness/hash.h"
+#include "harness/ranked.h"
 #include "harness/shard.h"
 #include "harness/tests/folder_rig.h"
 
@@ -150,12 +151,15 @@ static void test_edges(void)
         EXPECT_MSG(sb_shard_parse(bad[i], &shard, NULL) == SB_USAGE, "%s", bad[i]);
 
     TEST("dearest first");
+    sb_ranked ranked[MAX_ITEMS];
     n = make_items(items, 3, 30, 4, 0);
     for (int64_t i = 0; i < n; i++)
         items[i].seconds = floor(items[i].seconds);
-    sb_items_dearest_first(items, n);
+    for (int64_t i = 0; i < n; i++)
+        ranked[i] = (sb_ranked){items[i].seconds, i};
+    sb_rank_dearest_first(ranked, n);
     for (int64_t i = 1; i < n; i++) {
-        const sb_item *a = &items[i - 1], *b = &items[i];
+        const sb_item *a = &items[ranked[i - 1].item], *b = &items[ranked[i].item];
         EXPECT(a->seconds > b->seconds ||
                (a->seconds == b->seconds &&
                 (a->shape < b->shape || (a->shape == b->shape && a->first < b->first))));

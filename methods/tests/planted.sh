@@ -60,7 +60,7 @@ const sb_attend_kernel *sb_cpu_token_kernel_for(const sb_problem *p)
 }
 EOF
 rm methods/kernels/cpu/{dispatch,peak,attend_amx,attend_amx_item}.c
-sources=$(ls dispatch.c harness/{status,mem,problem,pattern,flops,handout}.c methods/*.c methods/kernels/cpu/*.c \
+sources=$(ls dispatch.c harness/{status,mem,problem,pattern,flops,handout,ranked}.c methods/*.c methods/kernels/cpu/*.c \
     methods/kernels/cuda/{absent,cudnn_absent}.c)
 for file in $sources; do
     compile "$file"

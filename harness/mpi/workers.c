@@ -67,21 +67,22 @@ static sb_rank_facts facts_of(const sb_ranks *ranks, const sb_backends *backends
     return facts;
 }
 
-static sb_status list_workers(const sb_place *places, sb_role *role, sb_err *err)
+static sb_status list_workers(const sb_ranks *ranks, const sb_place *places, sb_workers *workers,
+                              sb_err *err)
 {
     const char *idle = NULL;
     int n_idle = 0;
-    for (int r = 0; r < role->n; r++) {
-        role->worker_of[r] = places[r].works ? role->n_workers : -1;
+    for (int r = 0; r < ranks->n; r++) {
+        workers->worker_of[r] = places[r].works ? workers->n : -1;
         if (places[r].works)
-            role->rank_of[role->n_workers++] = r;
+            workers->rank_of[workers->n++] = r;
         idle = places[r].idle ? places[r].idle : idle;
         n_idle += places[r].idle != NULL;
     }
-    if (role->n_workers == 0)
-        return sb_fail(err, SB_UNAVAILABLE, "none of %d ranks can compute: %s", role->n, idle);
-    if (n_idle > 0 && role->rank == 0)
-        (void)fprintf(stderr, "%d of %d ranks stay idle: %s\n", n_idle, role->n, idle);
+    if (workers->n == 0)
+        return sb_fail(err, SB_UNAVAILABLE, "none of %d ranks can compute: %s", ranks->n, idle);
+    if (n_idle > 0 && ranks->rank == 0)
+        (void)fprintf(stderr, "%d of %d ranks stay idle: %s\n", n_idle, ranks->n, idle);
     return SB_OK;
 }
 
@@ -91,16 +92,16 @@ static int threads_for_all(const sb_place *mine)
     return least(mine->works ? CPU_COUNT(&mine->cores) : CPU_SETSIZE);
 }
 
-sb_status sb_role_settle(const sb_ranks *ranks, sb_sweep *sweep, sb_backends *backends,
-                         sb_run_options *options, sb_role *role, sb_err *err)
+sb_status sb_workers_settle(const sb_ranks *ranks, sb_sweep *sweep, sb_backends *backends,
+                            sb_run_options *options, sb_workers *workers, sb_err *err)
 {
     sb_status st = SB_OK;
-    *role = (sb_role){.rank = ranks->rank, .n = ranks->n};
+    *workers = (sb_workers){0};
     sb_rank_facts *facts = sb_alloc(ranks->n, sizeof *facts);
     sb_place *places = sb_alloc(ranks->n, sizeof *places);
-    role->worker_of = sb_alloc(ranks->n, sizeof *role->worker_of);
-    role->rank_of = sb_alloc(ranks->n, sizeof *role->rank_of);
-    if (!facts || !places || !role->worker_of || !role->rank_of)
+    workers->worker_of = sb_alloc(ranks->n, sizeof *workers->worker_of);
+    workers->rank_of = sb_alloc(ranks->n, sizeof *workers->rank_of);
+    if (!facts || !places || !workers->worker_of || !workers->rank_of)
         st = sb_no_memory(err, "the ranks");
     SB_TRY(sb_ranks_agree(ranks, st, err));
     share_backends(ranks, backends);
@@ -109,9 +110,8 @@ sb_status sb_role_settle(const sb_ranks *ranks, sb_sweep *sweep, sb_backends *ba
     MPI_Allgather(&own, sizeof own, MPI_BYTE, facts, sizeof own, MPI_BYTE, MPI_COMM_WORLD);
     const sb_rank_needs needs = needs_of(sweep, backends);
     sb_places(facts, ranks->n, &needs, places);
-    SB_TRY(list_workers(places, role, err));
+    SB_TRY(list_workers(ranks, places, workers, err));
     const sb_place *mine = &places[ranks->rank];
-    role->works = mine->works;
     if (mine->works)
         (void)sched_setaffinity(0, sizeof mine->cores, &mine->cores);
     int n_threads = threads_for_all(mine);
@@ -123,9 +123,9 @@ out:
     return st;
 }
 
-void sb_role_free(sb_role *role)
+void sb_workers_free(sb_workers *workers)
 {
-    sb_free(role->rank_of);
-    sb_free(role->worker_of);
-    *role = (sb_role){0};
+    sb_free(workers->rank_of);
+    sb_free(workers->worker_of);
+    *workers = (sb_workers){0};
 }
