@@ -5,16 +5,14 @@
 set -u
 program=$1
 fake=$2
+# shellcheck source=harness/tests/sweep_kit.sh
+. "$(dirname "$0")/sweep_kit.sh"
 export LC_ALL=C OMP_NUM_THREADS=1
 unset CUDA_VISIBLE_DEVICES
 tmp=$(mktemp -d)
 pids=()
 trap '[ ${#pids[@]} = 0 ] || kill -9 "${pids[@]}" 2>/dev/null; rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); }
-fail() { echo "FAIL $*"; failed=$((failed + 1)); }
 check() { # NAME COMMAND...
     if "${@:2}" >check.txt 2>&1; then pass; else fail "$1: $(head -3 check.txt)"; fi
 }
@@ -164,5 +162,4 @@ check "no lock of a device is left" test ! -e apart/.alone
 two_on shared 1 1
 [ $met = 0 ] && [ $seen -gt 20 ] && pass || fail "one device: seen busy $seen times, by two at once $met times"
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+summary

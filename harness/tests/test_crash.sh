@@ -4,6 +4,8 @@
 # usage: test_crash.sh PROGRAM     STEMBENCH_SEED chooses the moments of the kills
 set -u
 program=$1
+# shellcheck source=harness/tests/sweep_kit.sh
+. "$(dirname "$0")/sweep_kit.sh"
 export LC_ALL=C OMP_NUM_THREADS=1
 RANDOM=${STEMBENCH_SEED:-1}
 tmp=$(mktemp -d)
@@ -16,28 +18,9 @@ cleanup() {
 }
 trap cleanup EXIT
 cd "$tmp" || exit 1
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); }
-fail() { echo "FAIL $*"; failed=$((failed + 1)); }
 skip() { echo "skipped: $*"; }
 
-# expect NAME CODE PATTERN COMMAND...: the exit code, and where that is not 0 one line on stderr that matches.
-expect() {
-    local name=$1 code=$2 pattern=$3 got
-    shift 3
-    "$@" >out.txt 2>err.txt
-    got=$?
-    if [ $got != "$code" ]; then
-        fail "$name: exit $got, expected $code: $(head -2 err.txt)"
-    elif [ "$code" != 0 ] && { [ "$(wc -l <err.txt)" != 1 ] || ! grep -qE -- "$pattern" err.txt; }; then
-        fail "$name: expected one line with '$pattern': $(head -3 err.txt)"
-    else
-        pass
-    fi
-}
-
-"$program" synth --out small.h5 --tokens 160 --heads 2 --kv-heads 1 --dim 16 --layers 2 --needles 2 >/dev/null || exit 1
+make_capture
 # 84 cells: results.h5 is also written while the run goes on.
 cat >off.yaml <<'YAML'
 name: off
@@ -61,12 +44,6 @@ sed 's/latency: false/latency: {min_time: 600, timeout: 600}/' off.yaml >long.ya
 # The finished lines of results.csv, sorted; a last one without its end is not finished.
 told() { # DIR
     [ ! -e "$1/results.csv" ] || while IFS= read -r line; do printf '%s\n' "$line"; done <"$1/results.csv" | sed 1d | sort
-}
-
-# results.csv without what is measured by the clock.
-untimed() { # DIR
-    awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) timed[i] = $i ~ /_ms|^samples$|^speedup$|^conversion$|^timing$|^peak_gflops$/ }
-        { for (i = 1; i <= NF; i++) if (!timed[i]) printf "%s,", $i; print "" }' "$1/results.csv"
 }
 
 # same_as_calm NAME DIR: a finished run, with nothing of ours left in between.
@@ -107,8 +84,7 @@ finished() {
 }
 
 # storm NAME KILLS: NAME.yaml is run, killed and continued until it has been killed so many times; with --retry, as the
-# same cell may well be hit twice. What else the machine does must not decide how often a kill hits, so the time in which
-# it comes grows with each that hit and shrinks with each that did not.
+# same cell may well be hit twice.
 storm() {
     local name=$1 kills=$2 n=0 tries=0 usual begin pause code
     rm -rf calm .cache
@@ -119,16 +95,17 @@ storm() {
     while [ $n -lt "$kills" ] && [ $tries -lt $((kills * 10)) ]; do
         tries=$((tries + 1))
         [ $((tries % 4)) != 0 ] || rm -rf .cache # so that references are being written too
-        pause=$(awk "BEGIN { print $RANDOM / 32768 * $usual }")
+        moment
         "$program" run "$name.yaml" --out "$name" --quiet --retry >said.txt 2>&1 &
         pid=$!
         sleep "$pause"
         kill -9 $pid 2>/dev/null
         { wait $pid; code=$?; } 2>/dev/null
         pid=
+        after_moment
         case $code in
-            137) n=$((n + 1)); usual=$(awk "BEGIN { print $usual * 1.1 }"); check_killed "$name, kill $n" "$name" old.txt; mv now.txt old.txt ;;
-            0) usual=$(awk "BEGIN { print $usual * 0.7 }"); finished "$name" old.txt ;;
+            137) n=$((n + 1)); check_killed "$name, kill $n" "$name" old.txt; mv now.txt old.txt ;;
+            0) finished "$name" old.txt ;;
             *) fail "$name: exit $code: $(cat said.txt)"; return ;;
         esac
     done
@@ -222,5 +199,4 @@ else
     skip "directories without permission: root may write there"
 fi
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+summary

@@ -6,6 +6,8 @@
 set -u
 : "${ASAN_OPTIONS:=}"
 program=$2 killer=$3 fake=$4
+# shellcheck source=harness/tests/sweep_kit.sh
+. "$(dirname "$0")/sweep_kit.sh"
 launch=("$1" --oversubscribe --bind-to none)
 export LC_ALL=C OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_btl=self,vader OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_orte_abort_print_stack=0
@@ -17,11 +19,7 @@ cd "$tmp" || exit 1
 export TMPDIR=$tmp
 ulimit -c 0
 export ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS # Open MPI's own
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); }
-fail() { echo "FAIL $*"; failed=$((failed + 1)); }
-
+said_itself() { grep '^stembench: ' err.txt; } # beside what the launcher says
 # ranks N COMMAND...: each rank leaves its process id behind.
 ranks() {
     local n=$1
@@ -29,49 +27,7 @@ ranks() {
     # The launcher hangs at times when a rank is killed while others start.
     timeout -k 1 20 "${launch[@]}" -n "$n" bash -c 'echo $$ >"rank.$OMPI_COMM_WORLD_RANK"; exec "$@"' rank "$@"
 }
-# expect NAME CODE PATTERN COMMAND...: the exit code; where that is not 0, the program says one line, which matches.
-expect() {
-    local name=$1 code=$2 pattern=$3 got
-    shift 3
-    "$@" >out.txt 2>err.txt
-    got=$?
-    if [ $got != "$code" ]; then
-        fail "$name: exit $got, expected $code: $(head -3 err.txt)"
-    elif [ "$code" != 0 ] && { [ "$(grep -c '^stembench: ' err.txt)" != 1 ] || ! grep -qE -- "^stembench: .*$pattern" err.txt; }; then
-        fail "$name: expected one line with '$pattern': $(grep '^stembench' err.txt)"
-    else
-        pass
-    fi
-}
-
-"$program" synth --out small.h5 --tokens 160 --heads 2 --kv-heads 1 --dim 16 --layers 2 --needles 2 >/dev/null || exit 1
-cat >small.yaml <<'YAML'
-name: small
-data: small.h5
-layers: [0, 1]
-lengths: [96, 160]
-block: 16
-methods:
-  - dense
-  - uniform: {k: [1, 4], sinks: [0, 1], window: 1}
-  - stem: {k_start: 3, mu: [1.0, 0.5], sinks: 1, window: 1}
-  - streaming
-match: {to: stem, by: density}
-measure: {latency: false}
-YAML
-"$program" run small.yaml --out calm --quiet >/dev/null || exit 1
-n_cells=$(($(wc -l <calm/results.csv) - 1))
-
-# same_as_calm NAME DIR: the results are those of one process, and no part is left.
-same_as_calm() {
-    if ! cmp -s calm/results.csv "$2/results.csv"; then
-        fail "$1: not the results of one process"; diff calm/results.csv "$2/results.csv" | head -4
-    elif [ -e "$2/parts" ] || ! "$program" compare calm "$2" >/dev/null 2>&1; then
-        fail "$1: parts are left, or another results.h5"
-    else
-        pass
-    fi
-}
+make_calm
 
 # ---- the same for any number of ranks ------------------------------------------------------------------
 for n in 1 2 3 6; do
@@ -117,15 +73,6 @@ else
 fi
 
 # ---- kill -9 any rank at any moment --------------------------------------------------------------------------
-# told DIR: the finished lines of all parts and of the merged results, sorted, without the number of the node.
-told() {
-    [ ! -e "$1" ] || find "$1" -name results.csv -print0 | xargs -0 -r sed -n '1!s/,[0-9]*$//p' | sort -u
-}
-seconds() { # COMMAND...
-    local begin=$EPOCHREALTIME
-    "$@" >/dev/null 2>&1
-    awk "BEGIN { print $EPOCHREALTIME - $begin }"
-}
 usual=$(seconds ranks 3 "$program" run small.yaml --out usual --quiet)
 kills=0 tries=0
 : >old.txt
@@ -136,14 +83,15 @@ while [ $kills -lt 20 ] && [ $tries -lt 100 ]; do
     # The launcher ends the other ranks at once, not only after they had a second to end by themselves.
     OMPI_MCA_odls_base_sigkill_timeout=0 ranks $n "$program" run small.yaml --out storm --quiet --retry >said.txt 2>&1 &
     pid=$!
-    sleep "$(awk "BEGIN { print $RANDOM / 32768 * $usual }")"
+    moment
+    sleep "$pause"
     kill -9 "$(cat rank.$((RANDOM % n)) 2>/dev/null)" 2>/dev/null
     { wait $pid; code=$?; } 2>/dev/null
     pid=
     # shellcheck disable=SC2046
     [ $code != 124 ] || kill -9 $(cat rank.*) 2>/dev/null
-    usual=$(awk "BEGIN { print $usual * ($code == 0 ? 0.8 : 1.1) }")
-    told storm >now.txt
+    after_moment
+    told_by_all storm >now.txt
     [ -z "$(comm -23 old.txt now.txt)" ] || fail "kill $kills: lost or computed again: $(comm -23 old.txt now.txt | head -1 | cut -c1-80)"
     mv now.txt old.txt
     if [ $code = 0 ]; then
@@ -222,5 +170,4 @@ grep -q '^2 of 5 ranks stay idle: ' err.txt || fail "ranks share a device: $(hea
 expect "a list of devices" 0 '' env CUDA_VISIBLE_DEVICES=1,0 "${launch[@]}" -n 3 "$fake" run small.yaml --out fake-list --quiet --backend cuda
 ! grep -q idle err.txt || fail "a list of devices: $(grep idle err.txt)"
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+summary

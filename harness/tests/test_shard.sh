@@ -5,6 +5,8 @@
 # 160 tokens. STEMBENCH_SEED chooses the moments of the kills.
 set -u
 program=$1 killer=$2 sweep=$3
+# shellcheck source=harness/tests/sweep_kit.sh
+. "$(dirname "$0")/sweep_kit.sh"
 export LC_ALL=C OMP_NUM_THREADS=1
 RANDOM=${STEMBENCH_SEED:-1}
 tmp=$(mktemp -d)
@@ -12,46 +14,11 @@ pid=
 trap '[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null; rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
 ulimit -c 0
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); }
-fail() { echo "FAIL $*"; failed=$((failed + 1)); }
-
-# expect NAME CODE PATTERN COMMAND...: the exit code, and where that is not 0 one line on stderr that matches.
-expect() {
-    local name=$1 code=$2 pattern=$3 got
-    shift 3
-    "$@" >out.txt 2>err.txt
-    got=$?
-    if [ $got != "$code" ]; then
-        fail "$name: exit $got, expected $code: $(head -2 err.txt)"
-    elif [ "$code" != 0 ] && { [ "$(wc -l <err.txt)" != 1 ] || ! grep -qE -- "$pattern" err.txt; }; then
-        fail "$name: expected one line with '$pattern': $(head -3 err.txt)"
-    else
-        pass
-    fi
-}
 shard() { # DIR I/N [OPTION]...
     "$program" run small.yaml --out "$1" --shard "$2" --quiet "${@:3}"
 }
 
-"$program" synth --out small.h5 --tokens 160 --heads 2 --kv-heads 1 --dim 16 --layers 2 --needles 2 >/dev/null || exit 1
-cat >small.yaml <<'YAML'
-name: small
-data: small.h5
-layers: [0, 1]
-lengths: [96, 160]
-block: 16
-methods:
-  - dense
-  - uniform: {k: [1, 4], sinks: [0, 1], window: 1}
-  - stem: {k_start: 3, mu: [1.0, 0.5], sinks: 1, window: 1}
-  - streaming
-match: {to: stem, by: density}
-measure: {latency: false}
-YAML
-"$program" run small.yaml --out calm --quiet >/dev/null || exit 1
-n_cells=$(($(wc -l <calm/results.csv) - 1))
+make_calm
 
 # same_as_calm NAME DIR: the merged results are those of one process, and nothing else is left.
 same_as_calm() {
@@ -101,10 +68,6 @@ for round in 1 2 3; do
 done
 
 # Timed cells, but for what the clock says.
-untimed() { # DIR
-    awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) timed[i] = $i ~ /_ms|^samples$|^speedup$|^conversion$|^timing$|^peak_gflops$/ }
-        { for (i = 1; i <= NF; i++) if (!timed[i]) printf "%s,", $i; print "" }' "$1/results.csv"
-}
 sed 's/latency: false/latency: {warmup: 0, min_samples: 1, min_time: 0, timeout: 0.01}/' small.yaml >timed.yaml
 "$program" run timed.yaml --out timed-calm --quiet >/dev/null
 for i in 3 2 1; do
@@ -162,10 +125,6 @@ expect "--fresh with --shard" 2 '--fresh would remove what other shards compute'
     fail "check --shards: $("$program" check small.yaml --shards 7 | tail -1)"
 
 # ---- kill -9 at any moment -----------------------------------------------------------------------------------
-# told DIR: the finished lines of all parts and of the merged results, sorted, without the number of the node.
-told() {
-    [ ! -e "$1" ] || find "$1" -name results.csv -print0 | xargs -0 -r sed -n '1!s/,[0-9]*$//p' | sort -u
-}
 after() { # SECONDS COMMAND...: kill it after so long; its exit code is left in $code.
     local pause=$1
     shift
@@ -177,24 +136,21 @@ after() { # SECONDS COMMAND...: kill it after so long; its exit code is left in 
     pid=
     [ $code = 137 ] || [ $code = 0 ] || fail "killed or done: exit $code: $(cat said.txt)"
 }
-# kill_within COMMAND...: kill it at some moment of the $usual seconds that it takes. These become fewer when it ends
-# before, more when it does not: what else the machine does must not decide how often a kill hits.
-kill_within() {
-    after "$(awk "BEGIN { print $RANDOM / 32768 * $usual }")" "$@"
-    usual=$(awk "BEGIN { print $usual * ($code == 0 ? 0.7 : 1.1) }")
+kill_within() { # COMMAND...: kill it at some moment
+    moment
+    after "$pause" "$@"
+    after_moment
     [ $code = 0 ] || kills=$((kills + 1))
     tries=$((tries + 1))
 }
-begin=$EPOCHREALTIME
-shard usual 1/2 >/dev/null
-usual=$(awk "BEGIN { print $EPOCHREALTIME - $begin }")
+usual=$(seconds shard usual 1/2)
 kills=0 tries=0
 : >old.txt
 while [ $kills -lt 20 ] && [ $tries -lt 200 ]; do
     n=$((RANDOM % 4 + 1))
     # With --retry, as the same cell may well be hit twice.
     kill_within "$program" run small.yaml --out storm --shard $((RANDOM % n + 1))/$n --quiet --retry
-    told storm >now.txt
+    told_by_all storm >now.txt
     [ -z "$(comm -23 old.txt now.txt)" ] || fail "kill $kills: lost or computed again: $(comm -23 old.txt now.txt | head -1 | cut -c1-80)"
     mv now.txt old.txt
     # Often everything is finished before 20 kills: begin anew.
@@ -211,15 +167,13 @@ for i in 1 2 3; do
     shard parts $i/3 >/dev/null
 done
 cp -r parts whole
-begin=$EPOCHREALTIME
-"$program" merge whole >/dev/null
-usual=$(awk "BEGIN { print $EPOCHREALTIME - $begin }")
-told parts >all.txt
+usual=$(seconds "$program" merge whole)
+told_by_all parts >all.txt
 kills=0 tries=0
 while [ $kills -lt 12 ] && [ $tries -lt 200 ]; do
     [ -e merged/parts ] || { rm -rf merged; cp -r parts merged; }
     kill_within "$program" merge merged
-    cmp -s all.txt <(told merged) || fail "merge, kill $kills: $(told merged | wc -l) of $(wc -l <all.txt) cells are left"
+    cmp -s all.txt <(told_by_all merged) || fail "merge, kill $kills: $(told_by_all merged | wc -l) of $(wc -l <all.txt) cells are left"
 done
 [ $kills = 12 ] || fail "killed $kills merges, not 12"
 expect "a merge after kills" 0 '' "$program" merge merged
@@ -327,5 +281,4 @@ mkdir none
 ln -s "$(command -v bash)" "$(command -v dirname)" none
 expect "Slurm without sbatch" 2 'no sbatch' env PATH="$tmp/none" STEMBENCH="$program" "$sweep" small.yaml --out x --shards 2
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+summary

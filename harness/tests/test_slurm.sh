@@ -6,6 +6,8 @@
 # usage: test_slurm.sh PROGRAM SLURM_SWEEP MPI     MPI: the version that the program is built with, or off
 set -u
 program=$1 sweep=$2 mpi=$3
+# shellcheck source=harness/tests/sweep_kit.sh
+. "$(dirname "$0")/sweep_kit.sh"
 export LC_ALL=C OMP_NUM_THREADS=1 PATH=$PATH:/usr/sbin:/sbin
 unset "${!SLURM_@}" "${!SBATCH_@}" # of a job that this may be in
 for command in munged slurmctld slurmd sbatch scancel scontrol sinfo squeue srun; do
@@ -14,11 +16,6 @@ done
 tmp=$(mktemp -d)
 cd "$tmp" || exit 1
 ulimit -c 0
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); }
-fail() { echo "FAIL $*"; failed=$((failed + 1)); }
-
 # until_true SECONDS COMMAND...: wait until it succeeds.
 until_true() {
     local end=$((SECONDS + $1))
@@ -119,16 +116,6 @@ YAML
 "$program" run small.yaml --out calm --quiet >/dev/null || exit 1
 n_cells=$(($(wc -l <calm/results.csv) - 1))
 
-same_as_calm() { # NAME DIR: the merged results are those of one process.
-    if ! cmp -s calm/results.csv "$2/results.csv"; then
-        fail "$1: not the results of one process: $(diff calm/results.csv "$2/results.csv" 2>&1 | head -2 | cut -c1-100)"
-    elif [ -e "$2/parts" ] || ! "$program" compare calm "$2" >/dev/null 2>&1; then
-        fail "$1: parts are left, or another results.h5"
-    else
-        pass
-    fi
-}
-
 # ---- jobs ---------------------------------------------------------------------------------------------------------
 submit() { # [ARGUMENT of slurm_sweep.sh]...: leaves the jobs in $array and $merge
     array='' merge=''
@@ -221,5 +208,4 @@ else
     echo "without MPI: srun with 3 ranks is not tried"
 fi
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+summary
