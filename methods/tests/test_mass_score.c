@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "harness/tests/check.h"
+#include "methods/kernels/cpu/score.h"
 #include "methods/stages.h"
 #include "methods/tests/subjects.h"
 
@@ -48,6 +49,41 @@ static void test_logs(void)
     }
     sb_score_free(&score);
     sb_rig_free(&rig);
+}
+
+enum { MOST_LENGTH = 112, MOST_COLUMNS = 70, OUT_ROW = MOST_COLUMNS + 3 };
+
+/* Columns and rows of the same numbers: the same bits, and nothing else written. */
+static bool same_bits(int width, int64_t n_rows, int64_t n, int64_t length)
+{
+    static const float gain[SB_SCORE_ROWS] = {0.5f, 0.3f, 3, 1.7f};
+    static float a[SB_SCORE_ROWS * MOST_LENGTH], b[MOST_COLUMNS * MOST_LENGTH];
+    static float across[MOST_LENGTH * (MOST_COLUMNS + SB_LANES)];
+    float wanted[SB_SCORE_ROWS * OUT_ROW], got[SB_SCORE_ROWS * OUT_ROW];
+    int64_t b_row = sb_pad_lanes(n);
+    for (int64_t i = 0; i < n_rows * length; i++)
+        a[i] = (float)sin((double)(i * i + n));
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t i = 0; i < length; i++)
+            across[i * b_row + j] = b[j * length + i] = (float)cos((double)(i * 3 + j * j));
+    for (int i = 0; i < SB_SCORE_ROWS * OUT_ROW; i++)
+        wanted[i] = got[i] = -7;
+    sb_score_rows(a, n_rows, b, n, length, gain, OUT_ROW, wanted);
+    sb_score_columns(width, a, n_rows, across, n, length, b_row, gain, OUT_ROW, got);
+    return memcmp(wanted, got, sizeof got) == 0;
+}
+
+static void test_columns(void)
+{
+    for (int width = 4; width <= sb_columns_width(); width *= 2) {
+        TEST("products with columns have the bits of those with rows");
+        for (int64_t n = 1; n <= MOST_COLUMNS; n++)
+            for (int64_t length = SB_LANES; length <= MOST_LENGTH; length += 48)
+                for (int64_t n_rows = 1; n_rows <= SB_SCORE_ROWS; n_rows++)
+                    EXPECT_MSG(same_bits(width, n_rows, n, length),
+                               "width %d: %lld rows, %lld columns, length %lld", width,
+                               (long long)n_rows, (long long)n, (long long)length);
+    }
 }
 
 static bool select_text(const char *method, const char *text, const sb_rig *rig, sb_pattern *pat)
@@ -174,6 +210,7 @@ int main(void)
     sb_rig rig;
     sb_subject_rig(&rig, HEADS, 2, SB_SUBJECT_TOKENS, 21);
     test_logs();
+    test_columns();
     test_oracle(&rig);
     test_flops(&rig);
     test_vanished();

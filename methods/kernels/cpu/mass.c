@@ -45,12 +45,12 @@ static room room_at(const sb_mass *m, float *base)
 
 int64_t sb_mass_key_floats(const sb_mass *m)
 {
-    return m->block * sb_pad_lanes(m->dim);
+    return sb_pad_lanes(m->dim) * sb_pad_lanes(m->block);
 }
 
 int64_t sb_mass_value_floats(const sb_mass *m)
 {
-    return m->output ? m->dim_v * sb_pad_lanes(m->block) : 0;
+    return m->output ? sb_pad_lanes(m->block) * sb_pad_lanes(m->dim_v) : 0;
 }
 
 int64_t sb_mass_room(const sb_mass *m)
@@ -66,20 +66,23 @@ static void load_rows(sb_dtype dtype, const void *x, int64_t n, int64_t dim, flo
         sb_to_f32(dtype, (const char *)x + (size_t)t * bytes, out + t * sb_pad_lanes(dim), dim);
 }
 
+/* k [n, dim] to a row for each channel, keys side by side. */
+static void load_keys(const sb_mass *m, const void *k, int64_t n, float *line, float *keys)
+{
+    size_t bytes = (size_t)m->dim * sb_dtype_bytes(m->dtype);
+    for (int64_t t = 0; t < n; t++) {
+        sb_to_f32(m->dtype, (const char *)k + (size_t)t * bytes, line, m->dim);
+        for (int64_t c = 0; c < m->dim; c++)
+            keys[c * sb_pad_lanes(m->block) + t] = line[c];
+    }
+}
+
 void sb_mass_load(const sb_mass *m, const void *k, const void *v, int64_t n, float *base,
                   float *keys, float *values)
 {
-    room w = room_at(m, base);
-    load_rows(m->dtype, k, n, m->dim, keys);
-    if (!m->output)
-        return;
-    /* Channel by channel, so that weights times values is a product of rows too. */
-    size_t bytes = (size_t)m->dim_v * sb_dtype_bytes(m->dtype);
-    for (int64_t t = 0; t < n; t++) {
-        sb_to_f32(m->dtype, (const char *)v + (size_t)t * bytes, w.line, m->dim_v);
-        for (int64_t c = 0; c < m->dim_v; c++)
-            values[c * sb_pad_lanes(m->block) + t] = w.line[c];
-    }
+    load_keys(m, k, n, room_at(m, base).query, keys);
+    if (m->output)
+        load_rows(m->dtype, v, n, m->dim_v, values);
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -95,8 +98,8 @@ static void read_block(const sb_mass *m, const room *w, int64_t t, int64_t n, in
     static const float ones[SB_SCORE_ROWS] = {1, 1, 1, 1};
     const float scale[SB_SCORE_ROWS] = {m->scale, m->scale, m->scale, m->scale};
     int64_t width = sb_pad_lanes(m->block), length = sb_pad_lanes(m->dim);
-    sb_score_rows(w->query + t * length, n, keys + j * sb_mass_key_floats(m),
-                  least(seen + n - 1, m->block), length, scale, width, w->tile);
+    sb_score_columns(sb_columns_width(), w->query + t * length, n, keys + j * sb_mass_key_floats(m),
+                     least(seen + n - 1, m->block), length, width, scale, width, w->tile);
     for (int64_t i = 0; i < n; i++) {
         float *weight = w->tile + i * width;
         int64_t at = (t + i) * m->n_blocks + j, n_seen = least(seen + i, m->block);
@@ -106,8 +109,9 @@ static void read_block(const sb_mass *m, const room *w, int64_t t, int64_t n, in
             memset(weight + n_seen, 0, (size_t)(width - n_seen) * sizeof *weight);
     }
     if (m->output)
-        sb_score_rows(w->tile, n, values + j * sb_mass_value_floats(m), m->dim_v, width, ones,
-                      m->dim_v, w->output + t * m->dim_v);
+        sb_score_columns(sb_columns_width(), w->tile, n, values + j * sb_mass_value_floats(m),
+                         m->dim_v, width, sb_pad_lanes(m->dim_v), ones, m->dim_v,
+                         w->output + t * m->dim_v);
 }
 
 /* One query's softmax over its n_blocks blocks: max becomes each block's weight, and part, a sum or

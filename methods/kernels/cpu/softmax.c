@@ -53,30 +53,46 @@ SB_ALWAYS_INLINE void exp_lanes(lanes *x, float max)
     *x = (lanes)(((bits)p + ((bits)rounded << 23)) & (bits)(y >= zero - 87.0f));
 }
 
+/* Lane 0 is the sum of all: the upper half added to the lower, then quarters, .... */
+SB_ALWAYS_INLINE float tree_sum(lanes x)
+{
+    x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+    x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    return x[0] + x[1];
+}
+
+enum { AT_ONCE = 4 }; /* vectors whose chains of operations overlap */
+
 SB_CLONES
 float sb_row_exp(float *x, int64_t n, float max)
 {
     lanes sum = {0};
-    for (int64_t i = 0; i < n; i += LANES) {
-        lanes y;
-        float part[LANES];
-        int64_t m = n - i < LANES ? n - i : LANES;
-        if (m < LANES) {
-            for (int64_t l = 0; l < LANES; l++)
-                part[l] = l < m ? x[i + l] : -INFINITY;
-            y = LOAD(part);
-        } else {
-            y = LOAD(x + i);
-        }
-        if (max == -INFINITY)
-            y = (lanes){0};
-        else
-            exp_lanes(&y, max);
-        sum += y;
-        memcpy(x + i, &y, (size_t)m * sizeof *x);
+    int64_t i = 0;
+    if (max == -INFINITY) {
+        memset(x, 0, (size_t)n * sizeof *x);
+        return 0;
     }
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            sum[l] += sum[l + half];
-    return sum[0];
+    for (; i + AT_ONCE * LANES <= n; i += AT_ONCE * LANES) {
+        lanes y[AT_ONCE];
+        SB_UNROLL
+        for (int v = 0; v < AT_ONCE; v++) {
+            y[v] = LOAD(x + i + v * LANES);
+            exp_lanes(&y[v], max);
+            *(loose_lanes *)(void *)(x + i + v * LANES) = y[v];
+            sum += y[v];
+        }
+    }
+    for (; i < n; i += LANES) {
+        float part[LANES];
+        size_t bytes = (size_t)(n - i < LANES ? n - i : LANES) * sizeof *x;
+        for (int l = 0; l < LANES; l++)
+            part[l] = -INFINITY;
+        memcpy(part, x + i, bytes);
+        lanes y = LOAD(part);
+        exp_lanes(&y, max);
+        memcpy(x + i, &y, bytes);
+        sum += y;
+    }
+    return tree_sum(sum);
 }
