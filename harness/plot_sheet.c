@@ -32,8 +32,10 @@ sb_status sb_sheet_close(sb_sheet *s, sb_status st, const char *csv_path, sb_err
 
 void sb_sheet_quoted(FILE *f, const char *text)
 {
+    if (!text || !*text)
+        return;
     fputc('"', f);
-    for (const char *p = text ? text : ""; *p; p++) {
+    for (const char *p = text; *p; p++) {
         if (*p == '"')
             fputc('"', f);
         fputc(*p == '\n' ? ' ' : *p, f);

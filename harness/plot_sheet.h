@@ -25,7 +25,7 @@ sb_status sb_sheet_open(sb_sheet *s, const char *csv_path, const char *key_path,
 /** Close both; SB_IO when `st` is SB_OK and anything could not be written, else `st`. */
 sb_status sb_sheet_close(sb_sheet *s, sb_status st, const char *csv_path, sb_err *err);
 
-/** Write a text in double quotes. */
+/** Write a text in double quotes; nothing where it is empty, as gnuplot reads "" as a comma. */
 void sb_sheet_quoted(FILE *f, const char *text);
 
 /** Write a comma and a number, or nothing after it where the number is not finite. */
