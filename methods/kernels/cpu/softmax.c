@@ -53,9 +53,10 @@ SB_ALWAYS_INLINE void exp_lanes(lanes *x, float max)
     *x = (lanes)(((bits)p + ((bits)rounded << 23)) & (bits)(y >= zero - 87.0f));
 }
 
-/* Lane 0 is the sum of all: the upper half added to the lower, then quarters, .... */
-SB_ALWAYS_INLINE float tree_sum(lanes x)
+/* The sum of all lanes: the upper half added to the lower, then quarters, .... */
+SB_ALWAYS_INLINE float tree_sum(const lanes *lane)
 {
+    lanes x = *lane;
     x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
     x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
     x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
@@ -94,5 +95,5 @@ float sb_row_exp(float *x, int64_t n, float max)
         memcpy(x + i, &y, bytes);
         sum += y;
     }
-    return tree_sum(sum);
+    return tree_sum(&sum);
 }
