@@ -14,7 +14,7 @@
 #include "methods/kernels/cpu/tiles.h"
 
 /* N_STRIPS rows may be on their way at once: N_ITEMS items, each of another row. */
-enum { N_STRIPS = N_ITEMS, BATCH_KEYS = 512, ROWS_PER_THREAD = 16 };
+enum { N_STRIPS = N_ITEMS, BATCH_KEYS = 512, BATCH_BYTES = 512 << 10, ROWS_PER_THREAD = 16 };
 
 static int64_t round_up(int64_t n, int64_t step)
 {
@@ -99,6 +99,16 @@ static bf16 *v_tiles_of(const sb_amx_shape *x, int64_t kv_row, int64_t block)
     return k_tiles_of(x, kv_row, block) + x->block_groups * GROUP * x->dim;
 }
 
+/* Fetch n_lines of rows and of tiles, some lines after those being packed. */
+static void fetch_ahead(const bf16 *rows, const bf16 *tiles, int64_t n_lines)
+{
+    enum { ROWS_AHEAD = 4096, TILES_AHEAD = 1024, LINE = 64 };
+    for (int64_t i = 0; i < n_lines * LINE; i += LINE) {
+        _mm_prefetch((const char *)rows + ROWS_AHEAD + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)tiles + TILES_AHEAD + i, _MM_HINT_T0);
+    }
+}
+
 static void pack_block(const sb_amx_shape *x, int64_t b, int64_t kv_row, int64_t block)
 {
     const sb_problem *p = x->p;
@@ -109,10 +119,14 @@ static void pack_block(const sb_amx_shape *x, int64_t b, int64_t kv_row, int64_t
     bf16 *k_tile = k_tiles_of(x, kv_row, block), *v_tile = v_tiles_of(x, kv_row, block);
     for (int64_t j = 0; j < n; j += GROUP) {
         for (int64_t i = j; i < j + GROUP; i += TILE)
-            for (int64_t c = 0; c < x->dim; c += GROUP, k_tile += TILE_ELEMS)
+            for (int64_t c = 0; c < x->dim; c += GROUP, k_tile += TILE_ELEMS) {
+                fetch_ahead(k + i * p->dim + c * TILE, k_tile, TILE);
                 pack_k_tile(k + i * p->dim + c, p->dim, n - i, p->dim - c, k_tile);
-        for (int64_t c = 0; c < x->dim_v; c += GROUP, v_tile += 2 * TILE_ELEMS)
+            }
+        for (int64_t c = 0; c < x->dim_v; c += GROUP, v_tile += 2 * TILE_ELEMS) {
+            fetch_ahead(v + j * p->dim_v + c * GROUP, v_tile, GROUP);
             pack_v_tiles(v + j * p->dim_v + c, p->dim_v, n - j, p->dim_v - c, v_tile);
+        }
     }
 }
 
@@ -222,8 +236,10 @@ static void attend_row(sb_amx_pipeline *w, const row *r, const row *after)
         start_column(x, &cols[i]);
     }
     /* A batch of keys stays in the L2 cache while the columns take turns, and the next one comes.
-     */
+     * Larger ones leave less room for that, but a row that is one batch swaps no columns. */
     int64_t batch = BATCH_KEYS > x->block ? BATCH_KEYS / x->block : 1;
+    if (r->n * x->block_bytes <= BATCH_BYTES)
+        batch = r->n;
     for (int64_t j = 0; j < r->n; j += batch) {
         w->ahead = j + batch < r->n ? ahead_of(x, r, j + batch, j + 2 * batch)
                                     : ahead_of(x, after, 0, batch);

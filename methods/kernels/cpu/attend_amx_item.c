@@ -148,12 +148,12 @@ INLINE void softmax_rest(softmax *y)
         softmax_units(y, 1);
 }
 
-/* Where to prefetch next; nowhere in particular when there is nothing left. */
-INLINE const char *next_ahead(const sb_amx_shape *x, sb_amx_ahead *ahead)
+/* Where to prefetch next; from `hot`, in the L1 cache and therefore cheap, when nothing is left. */
+INLINE const char *next_ahead(const sb_amx_shape *x, sb_amx_ahead *ahead, const float *hot)
 {
     if (ahead->at >= ahead->end) {
         if (ahead->i == ahead->n)
-            return ahead->end;
+            return (const char *)hot;
         ahead->at =
             ahead->tiles + (ahead->kept ? ahead->kept[ahead->i] : ahead->i) * x->block_bytes;
         ahead->end = ahead->at + x->block_bytes;
@@ -195,7 +195,7 @@ INLINE void score(sb_amx_pipeline *w, const sb_amx_item *it, float *s, softmax *
         _tile_zero(2);
         _tile_zero(3);
         for (int64_t i = 0; i < n_steps; i++) {
-            const char *ahead = next_ahead(x, &w->ahead);
+            const char *ahead = next_ahead(x, &w->ahead, w->s);
             _tile_loadd(4, q0 + i * GROUP, q_bytes);
             _tile_stream_loadd(6, k + i * TILE_ELEMS, LINE);
             _tile_dpbf16ps(0, 4, 6);
@@ -236,7 +236,7 @@ INLINE void output(sb_amx_pipeline *w, const sb_amx_item *it, softmax *y, int un
     const bf16 *v = it->v;
     float *o = it->col->o;
     for (int64_t c = 0; c < x->dim_v; c += TILE, v += TILE_ELEMS, o += TILE * COLUMN) {
-        const char *ahead = next_ahead(x, &w->ahead);
+        const char *ahead = next_ahead(x, &w->ahead, w->s);
         _tile_stream_loadd(2, v, LINE);
         if (it->first)
             _tile_zero(0);
