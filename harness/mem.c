@@ -4,10 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* A 64-byte header in front of each block keeps its size for sb_realloc and keeps the block
  * aligned to a cache line and to the widest vector register. */
 enum { HEADER = 64 };
+
+/* Tensors of this size and more ask for huge pages: kept blocks are read at random, and each 4 KB
+ * page costs a walk through the page tables. */
+enum { HUGE_PAGE = 2 << 20, LARGE = 2 * HUGE_PAGE };
 
 static atomic_int_fast64_t n_live;
 static atomic_int_fast64_t countdown;
@@ -24,15 +29,25 @@ static unsigned char *header_of(void *block)
     return (unsigned char *)block - HEADER;
 }
 
+static unsigned char *allocate(size_t bytes)
+{
+    size_t align = bytes < LARGE ? HEADER : HUGE_PAGE;
+    unsigned char *raw = aligned_alloc(align, (bytes + align - 1) / align * align);
+#if defined(MADV_HUGEPAGE)
+    if (raw && align == HUGE_PAGE)
+        (void)madvise(raw, bytes, MADV_HUGEPAGE); /* without them it works too */
+#endif
+    return raw;
+}
+
 void *sb_alloc_uninit(int64_t n, size_t elem_bytes)
 {
-    if (n < 0 || elem_bytes == 0 || (uint64_t)n > (SIZE_MAX / 2 - 2 * HEADER) / elem_bytes)
+    if (n < 0 || elem_bytes == 0 || (uint64_t)n > (SIZE_MAX / 2 - LARGE) / elem_bytes)
         return NULL;
     if (refused())
         return NULL;
     size_t bytes = (size_t)n * elem_bytes;
-    size_t padded = (bytes + HEADER - 1) / HEADER * HEADER + HEADER;
-    unsigned char *raw = aligned_alloc(HEADER, padded);
+    unsigned char *raw = allocate(bytes + HEADER);
     if (!raw)
         return NULL;
     memcpy(raw, &bytes, sizeof bytes);
