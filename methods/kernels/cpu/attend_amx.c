@@ -99,14 +99,13 @@ static bf16 *v_tiles_of(const sb_amx_shape *x, int64_t kv_row, int64_t block)
     return k_tiles_of(x, kv_row, block) + x->block_groups * GROUP * x->dim;
 }
 
-/* Fetch n_lines of rows and of tiles, some lines after those being packed. */
-static void fetch_ahead(const bf16 *rows, const bf16 *tiles, int64_t n_lines)
+/* Fetch n_lines of K or V that lie some lines after those being packed. (Of the tiles that will be
+ * written too, and two threads wait for each other.) */
+static void fetch_ahead(const bf16 *rows, int64_t n_lines)
 {
-    enum { ROWS_AHEAD = 4096, TILES_AHEAD = 1024, LINE = 64 };
-    for (int64_t i = 0; i < n_lines * LINE; i += LINE) {
-        _mm_prefetch((const char *)rows + ROWS_AHEAD + i, _MM_HINT_T0);
-        _mm_prefetch((const char *)tiles + TILES_AHEAD + i, _MM_HINT_T0);
-    }
+    enum { BYTES_AHEAD = 4096, LINE = 64 };
+    for (int64_t i = 0; i < n_lines * LINE; i += LINE)
+        _mm_prefetch((const char *)rows + BYTES_AHEAD + i, _MM_HINT_T0);
 }
 
 static void pack_block(const sb_amx_shape *x, int64_t b, int64_t kv_row, int64_t block)
@@ -120,11 +119,11 @@ static void pack_block(const sb_amx_shape *x, int64_t b, int64_t kv_row, int64_t
     for (int64_t j = 0; j < n; j += GROUP) {
         for (int64_t i = j; i < j + GROUP; i += TILE)
             for (int64_t c = 0; c < x->dim; c += GROUP, k_tile += TILE_ELEMS) {
-                fetch_ahead(k + i * p->dim + c * TILE, k_tile, TILE);
+                fetch_ahead(k + i * p->dim + c * TILE, TILE);
                 pack_k_tile(k + i * p->dim + c, p->dim, n - i, p->dim - c, k_tile);
             }
         for (int64_t c = 0; c < x->dim_v; c += GROUP, v_tile += 2 * TILE_ELEMS) {
-            fetch_ahead(v + j * p->dim_v + c * GROUP, v_tile, GROUP);
+            fetch_ahead(v + j * p->dim_v + c * GROUP, GROUP);
             pack_v_tiles(v + j * p->dim_v + c, p->dim_v, n - j, p->dim_v - c, v_tile);
         }
     }
