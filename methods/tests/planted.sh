@@ -17,7 +17,7 @@ hdf5=$(pkg-config --cflags --libs hdf5)
 
 compile() { # a source, or the sources that include a header
     local source
-    for source in $(case $1 in *.h) grep -l "\"$1\"" $sources ;; *) echo "$1" ;; esac); do
+    for source in $(case $1 in *.h | *.def) grep -l "\"$1\"" $sources ;; *) echo "$1" ;; esac); do
         $cc -DSB_ISA=planted -c "$source" -o "objects/$(echo "$source" | tr / .).o" || return 1
     done
 }

@@ -15,16 +15,16 @@ enum { TREE_DEPTH = 4 };
 #define WIDTH 16
 #define TILE_VECTORS 4
 #define TARGET __attribute__((target("avx512f")))
-#include "methods/kernels/cpu/score_columns_of.h"
+#include "methods/kernels/cpu/score_columns.def"
 #define WIDTH 8
 #define TILE_VECTORS 2
 #define TARGET __attribute__((target("avx2")))
-#include "methods/kernels/cpu/score_columns_of.h"
+#include "methods/kernels/cpu/score_columns.def"
 #endif
 #define WIDTH 4
 #define TILE_VECTORS 2
 #define TARGET
-#include "methods/kernels/cpu/score_columns_of.h"
+#include "methods/kernels/cpu/score_columns.def"
 
 int sb_columns_width(void)
 {
