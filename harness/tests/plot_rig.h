@@ -28,20 +28,12 @@ static inline void clear(set *s)
 }
 
 /* A finished record of one capture; blocks of 64, and no numbers yet. */
-static inline sb_record *new_record(set *s, int64_t layer, int64_t tokens, const char *method,
-                                    const char *params)
+static inline void make_record(sb_record *r, int64_t cell, const char *method, const char *params)
 {
-    sb_record *r = &s->records[s->n];
     sb_record_init(r);
-    r->key = (uint64_t)s->n + 1;
-    r->cell = s->n++;
-    r->layer = layer;
-    r->tokens = tokens;
+    r->key = (uint64_t)cell + 1;
+    r->cell = cell;
     r->block = 64;
-    r->threads = 2;
-    r->heads = 4;
-    r->kv_heads = 2;
-    r->head_dim = 64;
     (void)sb_record_set(&r->status, "ok", NULL);
     (void)sb_record_set(&r->capture, "data/tiny.h5", NULL);
     (void)sb_record_set(&r->dtype, "f32", NULL);
@@ -49,6 +41,19 @@ static inline sb_record *new_record(set *s, int64_t layer, int64_t tokens, const
     (void)sb_record_set(&r->kernel, "ref", NULL);
     (void)sb_record_set(&r->method, method, NULL);
     (void)sb_record_set(&r->params, params, NULL);
+}
+
+static inline sb_record *new_record(set *s, int64_t layer, int64_t tokens, const char *method,
+                                    const char *params)
+{
+    sb_record *r = &s->records[s->n];
+    make_record(r, s->n++, method, params);
+    r->layer = layer;
+    r->tokens = tokens;
+    r->threads = 2;
+    r->heads = 4;
+    r->kv_heads = 2;
+    r->head_dim = 64;
     return r;
 }
 

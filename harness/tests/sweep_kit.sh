@@ -8,7 +8,8 @@ fail() { echo "FAIL $*"; failed=$((failed + 1)); }
 
 # What of err.txt the program has said; a launcher may add to it.
 said_itself() { cat err.txt; }
-# expect NAME CODE PATTERN COMMAND...: the exit code, and where that is not 0 one line of the program that matches.
+# expect NAME CODE PATTERN COMMAND...: the exit code; where that is not 0, one line of the program that matches, else
+# anything printed that matches a PATTERN that is not empty.
 expect() {
     local name=$1 code=$2 pattern=$3 got
     shift 3
@@ -18,6 +19,8 @@ expect() {
         fail "$name: exit $got, expected $code: $(head -3 err.txt)"
     elif [ "$code" != 0 ] && { [ "$(said_itself | wc -l)" != 1 ] || ! said_itself | grep -qE -- "$pattern"; }; then
         fail "$name: expected one line with '$pattern': $(said_itself | head -3)"
+    elif [ "$code" = 0 ] && [ -n "$pattern" ] && ! grep -qE -- "$pattern" err.txt out.txt; then
+        fail "$name: nothing matches '$pattern': $(head -3 err.txt out.txt)"
     else
         pass
     fi

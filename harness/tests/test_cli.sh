@@ -3,27 +3,11 @@
 # usage: test_cli.sh PROGRAM
 set -u
 program=$1
+# shellcheck source=harness/tests/sweep_kit.sh
+. "$(dirname "$0")/sweep_kit.sh"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp" || exit 1
-passed=0 failed=0
-
-# expect NAME CODE PATTERN COMMAND...: the exit code, and one line on stderr that matches PATTERN.
-expect() {
-    local name=$1 code=$2 pattern=$3 got
-    shift 3
-    "$@" >out.txt 2>err.txt
-    got=$?
-    if [ $got != "$code" ]; then
-        echo "FAIL $name: exit $got, expected $code"; head -3 err.txt; failed=$((failed + 1))
-    elif [ "$code" != 0 ] && [ "$(wc -l <err.txt)" != 1 ]; then
-        echo "FAIL $name: $(wc -l <err.txt) lines on stderr, expected 1"; head -5 err.txt; failed=$((failed + 1))
-    elif ! grep -qE -- "$pattern" err.txt out.txt; then
-        echo "FAIL $name: nothing matches '$pattern'"; head -3 err.txt out.txt; failed=$((failed + 1))
-    else
-        passed=$((passed + 1))
-    fi
-}
 
 # A capture small enough for a cell to take milliseconds.
 "$program" synth --out small.h5 --tokens 512 --heads 4 --kv-heads 2 --dim 32 --layers 2 >/dev/null || exit 1
@@ -113,9 +97,9 @@ data "a text file named .h5" "text.h5.*" text.h5
 head -c 20000 small.h5 >cut.h5
 data "a truncated file" "cut.h5" cut.h5
 if [ -e never ]; then
-    echo "FAIL wrong input left a run directory"; failed=$((failed + 1))
+    fail "wrong input left a run directory"
 else
-    passed=$((passed + 1))
+    pass
 fi
 
 # ---- places that cannot be written ------------------------------------------------------------------------
@@ -124,7 +108,7 @@ expect "--out is a file" 5 'file' "$program" run good.yaml --out file --quiet
 expect "--out below a file" 5 'file/x' "$program" run good.yaml --out file/x --quiet
 mkdir other && touch other/mine
 expect "--out is somebody's folder" 2 'other' "$program" run good.yaml --out other --quiet
-[ -e other/mine ] || { echo "FAIL a stranger's file is gone"; failed=$((failed + 1)); }
+[ -e other/mine ] || fail "a stranger's file is gone"
 (ulimit -f 8; expect "no room on the disk" 5 'full|File too large|No space' "$program" run good.yaml --out full --quiet
  echo "$passed $failed" >counts)
 read -r passed failed <counts
@@ -142,7 +126,7 @@ expect "check for more than are busy" 0 '^  ranks     9: 12 min, 50 % busy$' ran
 expect "check for no ranks" 2 "^stembench: --ranks is '0'; expected a whole number from 1 to" ranks 0
 expect "run" 0 '28 cells' "$program" run good.yaml --out done --quiet
 rows=$(wc -l <done/results.csv)
-[ "$rows" = 29 ] || { echo "FAIL results.csv has $rows lines"; failed=$((failed + 1)); }
+[ "$rows" = 29 ] || fail "results.csv has $rows lines"
 expect "run again computes nothing" 0 '\(([0-9]+) computed before' "$program" run good.yaml --out done --quiet
 variant 's/k: .2, 4./k: [2, 5]/'
 expect "another config in the same place" 2 'done.*another config' "$program" run bad.yaml --out done --quiet
@@ -151,9 +135,9 @@ expect "a single thread" 0 'cells' "$program" run good.yaml --out one --threads 
 expect "two threads" 0 'cells' "$program" run good.yaml --out two --threads 2 --set measure.latency=false --quiet
 # Columns before select_ms say nothing of time; threads (column 14) differs on purpose.
 if diff <(cut -d, -f1-13,15-35 one/results.csv) <(cut -d, -f1-13,15-35 two/results.csv) >diff.txt; then
-    passed=$((passed + 1))
+    pass
 else
-    echo "FAIL one and two threads differ"; head -4 diff.txt; failed=$((failed + 1))
+    fail "one and two threads differ"; head -4 diff.txt
 fi
 
 # ---- patterns of tokens -----------------------------------------------------------------------------------
@@ -172,7 +156,7 @@ awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
     { kernel[NR] = $at["kernel"]; pairs[NR] = $at["pair_density"]; published[NR] = $at["published_pair_density"]; error[NR] = $at["impl_rel_l2"] }
     END { exit !(kernel[2] ~ /-tokens$/ && kernel[3] !~ /tokens/ && published[2] > 0 && published[2] == pairs[2] &&
                  published[3] == published[2] && pairs[3] > pairs[2] && error[2] > 0 && error[2] < 1e-6) }' tokens/results.csv ||
-    { echo "FAIL what a pattern of tokens records"; failed=$((failed + 1)); }
+    fail "what a pattern of tokens records"
 
 # ---- mask ------------------------------------------------------------------------------------------------
 expect "mask" 0 'density' "$program" mask small.h5 --layer 0 --method stem --set k_start=4 --set block=32 --out m.h5
@@ -184,13 +168,13 @@ expect "inspect" 0 'digest' "$program" inspect small.h5
 expect "a layer in raw form" 0 'raw.q, .k, .v: layer 1, 100 tokens, 4 query and 2 kv heads' "$program" inspect small.h5 --layer 1 --tokens 100 --dtype f32 --out raw
 sizes=$(stat -c %s raw.q raw.k raw.v | tr '\n' ' ')
 [ "$sizes" = "$((4 * 100 * 32 * 4)) $((2 * 100 * 32 * 4)) $((2 * 100 * 32 * 4)) " ] ||
-    { echo "FAIL raw tensors have $sizes bytes"; failed=$((failed + 1)); }
+    fail "raw tensors have $sizes bytes"
 "$program" synth --out plain.h5 --tokens 512 --heads 4 --kv-heads 2 --dim 32 --layers 2 --compress 0 >/dev/null
 expect "a capture that is not compressed" 0 'layer 1, 100 tokens' "$program" inspect plain.h5 --layer 1 --tokens 100 --dtype f32 --out plain
 if cmp raw.q plain.q && cmp raw.k plain.k && cmp raw.v plain.v && [ "$(stat -c %s plain.h5)" -gt "$(stat -c %s small.h5)" ]; then
-    passed=$((passed + 1))
+    pass
 else
-    echo "FAIL an uncompressed capture holds something else"; failed=$((failed + 1))
+    fail "an uncompressed capture holds something else"
 fi
 expect "a compression level that is none" 2 '10' "$program" synth --out x.h5 --compress 10
 expect "raw form without a layer" 2 'missing --layer' "$program" inspect small.h5 --out raw

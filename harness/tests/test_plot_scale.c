@@ -40,12 +40,9 @@ static double chance(void)
 static void fill(sb_record *r, int64_t cell, const char *method, const char *params)
 {
     int64_t shape = cell % SHAPES;
-    sb_record_init(r);
-    r->key = (uint64_t)cell + 1;
-    r->cell = cell;
+    make_record(r, cell, method, params);
     r->layer = shape % 2;
     r->tokens = shape < 2 ? 1024 : 2048;
-    r->block = 64;
     r->density = .01 + .98 * chance();
     r->rel_l2 = .1 * chance();
     r->flops_attend = r->density;
@@ -55,14 +52,7 @@ static void fill(sb_record *r, int64_t cell, const char *method, const char *par
     r->select_ms = .1;
     r->attend_ms = r->density;
     r->total_ms = r->total_ms_lo = r->total_ms_hi = r->density + .1;
-    (void)sb_record_set(&r->status, "ok", NULL);
-    (void)sb_record_set(&r->capture, "data/tiny.h5", NULL);
-    (void)sb_record_set(&r->dtype, "f32", NULL);
-    (void)sb_record_set(&r->backend, "cpu", NULL);
-    (void)sb_record_set(&r->kernel, "ref", NULL);
     (void)sb_record_set(&r->provenance, "cpu: some\ncommit: 0123\n", NULL);
-    (void)sb_record_set(&r->method, method, NULL);
-    (void)sb_record_set(&r->params, params, NULL);
     for (int i = 0; i < sb_n_columns; i++) { /* as results are read */
         char **text = sb_column_at(&sb_columns[i], r);
         if (sb_columns[i].kind == SB_KIND_TEXT && !*text)
